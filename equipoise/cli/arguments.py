@@ -78,6 +78,11 @@ def add_output_flags(parser: Parser) -> None:
     add_json_flag(parser)
 
 
+def number_or_text(text: str) -> int | str:
+    """Return a whole number, or the text if it is none, such as 64x96."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
 def output_folder(text: str | None) -> Path | None:
     """Return the folder that --out names; None without the flag."""
     return None if text is None else Path(text).expanduser()

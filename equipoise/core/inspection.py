@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from equipoise.core.image_sizes import ImageSides
+
 
 @dataclass(frozen=True, slots=True)
 class InspectedImage:
@@ -32,14 +34,15 @@ class InspectedImage:
 class Inspection:
     """All images of a data set, every split included.
 
-    `images`: those that can be decoded. `pixels`: returns some of them, by their places in `images`, as (B, 3, S, S)
-    float32 in [-1, 1]. `size`: S, the default of training. `fit`: handling of images that are not square. `damaged`,
-    `left_out`: path -> reason of files that cannot be decoded, and of other files. `notes`: for the user.
+    `images`: those that can be decoded. `pixels`: returns some of them, by their places in `images`, as (B, C, H, W)
+    float32 in [-1, 1]; C is 3, or 4 with transparency. `sides`: H and W, as of training. `fit`: handling of images of
+    another shape. `damaged`, `left_out`: path -> reason of files that cannot be decoded, and of other files. `notes`:
+    for the user.
     """
 
     images: Sequence[InspectedImage]
     pixels: Callable[[Sequence[int]], Tensor]
-    size: int
+    sides: ImageSides
     fit: str
     damaged: Mapping[str, str]
     left_out: Mapping[str, str]

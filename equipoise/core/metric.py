@@ -204,7 +204,7 @@ def describe_spec(spec: DataSpec) -> str:
     if spec.vocabulary is not None:
         return "sentences"
     if spec.is_image:
-        colour = {1: "grey images", 3: "colour images"}.get(spec.shape[0], f"images of {spec.shape[0]} channels")
+        colour = {1: "grey images", 3: "colour images", 4: "colour images with transparency"}.get(spec.shape[0], f"images of {spec.shape[0]} channels")
         return f"{colour} of {spec.shape[2]} x {spec.shape[1]} pixels"
     if len(spec.shape) == 1:
         return f"points with {spec.shape[0]} coordinates"

@@ -32,7 +32,8 @@ from equipoise.data._files.cache import (
 from equipoise.data._files.decoding import Decoded
 from equipoise.data._files.listing import File, content_digest, report_write_errors
 from equipoise.data._files.sources import open_folder
-from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.decoding import decode
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.errors import DataError, SettingError
 
 __all__ = ["CelebA"]

@@ -16,6 +16,7 @@ from typing import Self
 import torch
 
 from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion, exhaust
+from equipoise.core.image_sizes import parse_image_size
 from equipoise.core.inspection import Inspection
 from equipoise.core.printing import agree, format_count
 from equipoise.data._arrays import GreyStream, ImageStream
@@ -28,14 +29,14 @@ from equipoise.data._files.cache import (
     open_cached,
 )
 from equipoise.data._files.sources import Source, open_folder
-from equipoise.data._images.decoding import (
-    TASK,
+from equipoise.data._images.decoding import TASK, decoding_key, image_decoding
+from equipoise.data._images.image_format import (
+    RGBA,
+    Alpha,
     Background,
     Fit,
     ImageFormat,
-    check_shape,
-    decoding_key,
-    image_decoding,
+    check_transparent_shape,
 )
 from equipoise.data._images.inspection import inspect_images
 from equipoise.data._images.notes import format_notes
@@ -50,13 +51,14 @@ from equipoise.data._labels.assignment import (
     SplitOption,
     assign,
     assign_by_top_folder,
+    class_names,
     load_assignment,
     save_assignment,
 )
-from equipoise.data._labels.labels import AUTO, describe_classes, describe_other_classes, natural_order
+from equipoise.data._labels.labels import AUTO, describe_classes, describe_other_classes
 from equipoise.data._pairs import ImageRows
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out
-from equipoise.errors import DataError, nearest
+from equipoise.errors import DataError
 
 __all__ = ["ImageFolder"]
 
@@ -66,21 +68,24 @@ OLD_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Images (C, S, S) float32 in [-1, 1] from a folder and all its subfolders, except hidden ones, or from a file.
+    """Images (C, H, W) float32 in [-1, 1] from a folder and all its subfolders, except hidden ones, or from a file.
 
     Raises SettingError for an invalid option.
     """
 
     folder: str
     """folder that contains the images, or a file: .zip, .tar, .tar.gz, .npy, .npz or .parquet"""
-    image_size: int | None = None
-    """pixels a side; default: the largest of 16, 32 and 64 that half of the images (nearly) reach"""
+    image_size: int | str | None = None
+    """pixels a side, or width x height: 64x96; default: the largest of 16, 32 and 64 that half of the images (nearly)
+    reach"""
     channels: int | None = None
-    """1 or 3; default: 1 if all images are grey"""
+    """1 or 3, or 4 with transparency; default: 1 if all images are grey"""
     fit: Fit = "crop"
-    """handling of images that are not square: centre crop, padding, or stretching"""
+    """handling of images of another shape: centre crop, padding, or stretching"""
     background: Background = "white"
     """colour behind transparent pixels, and of padding"""
+    alpha: Alpha = "background"
+    """handling of transparency: composited on the background, or kept as a fourth channel"""
     flips: bool = False
     """whether mirror images are valid samples, so that augmentation may use them"""
     classes: tuple[str, ...] | None = None
@@ -111,7 +116,7 @@ class ImageFolder:
     """whether images of 8 bits among deeper ones keep their own scale; set automatically"""
 
     def __post_init__(self) -> None:
-        check_shape(self.image_size, self.channels)
+        check_transparent_shape(self.image_size, self.channels, self.alpha)
         check_held_out(self.held_out)
 
     def prepare(self) -> Iterator[Preparation]:
@@ -128,7 +133,7 @@ class ImageFolder:
         """Description of one image; does not read the folder once resolved."""
         if self.image_size is None or self.channels is None or self.classes is None:
             return self.resolve().spec
-        shape = (self.channels, self.image_size, self.image_size)
+        shape = (self.channels, *parse_image_size(self.image_size))
         unit = None if self.black is None or self.white is None else (self.black, self.white)
         return DataSpec(shape, len(self.classes), self.flips, self.classes, unit=unit)
 
@@ -203,15 +208,17 @@ class ImageFolder:
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
         cached = yield from decode_source(source, cache, image_decoding(form))
+        if form.keeps_alpha and not cached.facts.get("transparent"):
+            raise DataError(f"no image in {location} is transparent; omit data.alpha=keep")
         save_assignment(cache, assignment)
         result = dataclasses.replace(
             self,
             folder=str(location),
             cache=str(cache),
             digest=cached.digest,
-            image_size=form.size,
-            channels=self.channels or (1 if _all_grey(cached) else 3),
-            classes=self._class_names(cached, assignment),
+            image_size=form.sides.setting,
+            channels=self.channels or (RGBA if form.keeps_alpha else 1 if _all_grey(cached) else 3),
+            classes=class_names(assignment, cached.paths, self.classes, self.folder),
             assignment=None if self._is_old else assignment.digest,
             black=form.black,
             white=form.white,
@@ -254,8 +261,12 @@ class ImageFolder:
         values = ValueRange(self.black, self.white, self.layout, self.full_scale)
         if self.digest is None:
             values = yield from measure_range(source, cache, values)
-        form = ImageFormat(self.image_size or default_size(source), self.fit, self.background)
-        return values.apply(form), values.notes
+        return values.apply(self._format(self.image_size or default_size(source))), values.notes
+
+    def _format(self, image_size: int | str) -> ImageFormat:
+        """Return the format in which images are decoded, without the range of values."""
+        form = ImageFormat(0, self.fit, self.background, alpha="keep" if self.alpha == "keep" else None)
+        return form.with_sides(parse_image_size(image_size))
 
     def _open(self) -> tuple[Self, AssignedImages]:
         """Return the resolved data set and its images; reads the folder or file only if necessary."""
@@ -269,9 +280,9 @@ class ImageFolder:
     def _cached(self) -> AssignedImages | None:
         if self.digest is None or self.image_size is None:
             return None
-        form = ImageFormat(self.image_size, self.fit, self.background)
         values = ValueRange(self.black, self.white, self.layout, self.full_scale)
-        cached = open_cached(Path(self.cache), self.digest, decoding_key(values.apply(form)))
+        form = values.apply(self._format(self.image_size))
+        cached = open_cached(Path(self.cache), self.digest, decoding_key(form))
         if cached is None:
             return None
         if self.assignment is None:
@@ -288,19 +299,10 @@ class ImageFolder:
         train, held_out = images.assignment.divide(paths, [groups[row] for row in rows], self.held_out)
         return [rows[index] for index in (held_out if split == "held_out" else train)]
 
-    def _class_names(self, cached: CachedFolder, assignment: Assignment) -> tuple[str, ...]:
-        """Return the labels that are classes. Raises DataError if a requested one has no image."""
-        images = [assignment.images[path] for path in cached.paths]
-        result = sorted({label for split, label in images if split != "valid"} - {""}, key=natural_order)
-        if self.classes is None:
-            return tuple(result) if len(result) > 1 else ()
-        for name in self.classes:
-            if name not in result:
-                raise DataError(f"class '{name}' has no images in {self.folder}{nearest(name, result)}")
-        return self.classes
-
     def _notes(self, images: AssignedImages) -> Iterator[str]:
-        """Yield notes on the classes for the user."""
+        """Yield notes on transparency and classes for the user."""
+        if self.alpha != "keep" and 2 * images.cached.facts.get("transparent", 0) > len(images.cached.paths):
+            yield "to generate transparent images, too: --option data.alpha=keep"
         if self.classes:
             placements = [images.assignment.images[path] for path in images.cached.paths]
             counts = Counter(label for split, label in placements if split != "valid")

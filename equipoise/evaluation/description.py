@@ -6,6 +6,9 @@ from equipoise.core.data import Split
 from equipoise.core.metric import describe_spec
 from equipoise.evaluation.subject import EvaluationData
 
+TRANSPARENCY_NOTE = (
+    "transparency: networks that see colour compare the images on mid grey; pixels are compared with their opacity"
+)
 OTHER_DATA_NOTE = "copies are searched for in the data that the run was trained on"
 
 
@@ -21,6 +24,8 @@ def format_notes(data: EvaluationData) -> tuple[str, ...]:
         options = {name: getattr(context.data, name, None) for name in ("fit", "background")}
         listed = ", ".join(f"{name} = {value}" for name, value in options.items() if value)
         notes.append(f"compared as {describe_spec(context.data.spec)}" + f" ({listed})" * bool(listed))
+    if context.data.spec.is_image and context.data.spec.shape[0] == 4:
+        notes.append(TRANSPARENCY_NOTE)
     source: Split = "train" if data.split == "all" else data.split
     available = context.data.count(source)
     if context.reals.is_whole and available is not None and count < available:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core import catalog
+from equipoise.core.image_sizes import ImageSides
 from equipoise.core.inspection import InspectedImage, Inspection
 from equipoise.core.metric import FeatureMetric
 
@@ -111,10 +112,11 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
     sized = [image for image in images if image.width]
     sizes = Counter((image.width, image.height) for image in sized)
     aspects = sorted(image.width / image.height for image in sized) or [1.0]
-    losses = [(_crop_loss(image), image.path) for image in sized if image.width != image.height]
+    losses = [(loss, image.path) for image in sized if (loss := _crop_loss(image, inspection.sides))]
     largest_loss, largest_path = max(losses, default=(0.0, ""))
-    choose = max if inspection.fit == "pad" else min  # as image_folder counts
-    sides = [choose(image.width, image.height) for image in sized]
+    choose = min if inspection.fit == "pad" else max  # as image_folder counts
+    new = inspection.sides
+    scales = [choose(new.width / image.width, new.height / image.height) for image in sized]
     copies, near_copies = _find_copies(images)
     return ImageSummary(
         images=len(images),
@@ -130,8 +132,8 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
         leaks=_find_leaks(images),
         unusual=_find_unusual(inspection),
         cropped=len(losses),
-        enlarged=sum(side < inspection.size for side in sides),
-        shrunk=sum(side > inspection.size for side in sides),
+        enlarged=sum(scale > 1 for scale in scales),
+        shrunk=sum(scale < 1 for scale in scales),
         loss=statistics.fmean(loss for loss, _ in losses) if losses else 0.0,
         largest_loss=largest_loss,
         largest_loss_path=largest_path,
@@ -140,9 +142,10 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
     )
 
 
-def _crop_loss(image: InspectedImage) -> float:
-    """Return the share of an image outside of its central square."""
-    return 1 - min(image.width, image.height) / max(image.width, image.height)
+def _crop_loss(image: InspectedImage, sides: ImageSides) -> float:
+    """Return the share of an image outside of the largest central rectangle of the shape of the target."""
+    width, height = image.width * sides.height, image.height * sides.width
+    return 1 - min(width, height) / max(width, height)
 
 
 def _find_copies(

@@ -30,7 +30,7 @@ def write_neighbour_grid(data: EvaluationData, path: Path) -> Path:
     if data.sample_set.samples.ndim != 4 or path.suffix.lower() != ".png":
         raise SettingError(f"--neighbours needs image samples and a file that ends in .png, not {path.name}")
     network = default_features(data.context.plug.name, data.context.data.spec)
-    kinds = ["pixels"] + [network] * (data.sample_set.samples.shape[1] in (1, 3))
+    kinds = ["pixels"] + [network] * (data.sample_set.samples.shape[1] in (1, 3, 4))
     candidates = [suspect for kind in kinds for suspect in _suspects(data, kind)]
     shown: dict[int, _Suspect] = {}
     for suspect in sorted(candidates, key=lambda each: each.ratio):

@@ -118,7 +118,7 @@ def _default_names(context: EvaluationContext) -> Iterator[str]:
         yield from _suitable(POINTS, spec) or MANIFOLD
     elif data == "digits":
         yield from _network_metrics("digits", plain=True)
-    elif spec.shape[0] not in (1, 3):
+    elif spec.shape[0] not in (1, 3, 4):
         yield from MANIFOLD
     else:
         yield from (f"{kind}_{network}" for network in FEATURE_NETWORKS for kind in ("fd", "kd"))
@@ -144,7 +144,7 @@ def default_features(data: str, spec: DataSpec, metric: str = "") -> str:
         return "samples"
     if metric in COPIES:
         return "pixels"
-    if spec.shape[0] not in (1, 3):
+    if spec.shape[0] not in (1, 3, 4):
         return "samples"
     return "digits" if data == "digits" else "efficientnet_lite0"
 

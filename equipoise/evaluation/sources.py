@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from equipoise.core import catalog
 from equipoise.core.data import Bound, DataSet, DataSpec
+from equipoise.core.image_sizes import ImageSides
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.experiment.data_source import detect_reader, is_path, parse_data_source, read_path_with
 from equipoise.experiment.settings import PlugSpec
@@ -119,7 +120,9 @@ def open_for_run(
     check_options(options, [plug.name])
     is_own_size = trained.name == plug.name and trained.options.get("image_size", 0) is None  # that of its windows
     if spec.is_image and not is_own_size:
-        plug = plug.with_options(**_known(plug.name, {"image_size": spec.shape[-1], "channels": spec.shape[0]}))
+        plug = plug.with_options(
+            **_known(plug.name, {"image_size": ImageSides(*spec.shape[1:]).setting, "channels": spec.shape[0]})
+        )
     if not is_path(against):
         return open_data(plug.with_options(**options))
     plug = select_split(plug, split)

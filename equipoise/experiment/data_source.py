@@ -61,7 +61,7 @@ NARROW_SIDE, NARROW_RATIO = 8, 8
 """Arrays with a side below the first, or this many times as long as wide, are series of numbers, not images."""
 
 
-def parse_data_source(word: str, image_size: int | None = None) -> PlugSpec:
+def parse_data_source(word: str, image_size: int | str | None = None) -> PlugSpec:
     """Return the data set for a word: a name of a data set, or a folder or file of images, numbers or text.
 
     Raises UnknownNameError if there is neither a data set nor a folder or file of this name.

@@ -52,8 +52,8 @@ def _setting_schema(name: str, spec: SettingSpec, hint: object) -> Schema:
     if name == "knobs":
         return {"description": description, "allOf": [{"$ref": "#/definitions/knobs"}]}
     types = [get_origin(part) or part for part in get_args(hint) or (hint,)]
-    json_type = next((TYPES[kind] for kind in types if kind in TYPES), "object")
-    result: Schema = {"description": description, "type": json_type}
+    json_types = [TYPES[kind] for kind in types if kind in TYPES] or ["object"]
+    result: Schema = {"description": description, "type": json_types if json_types[1:] else json_types[0]}
     if spec.choices:
         result |= {"type": "string", "enum": list(spec.choices)}
     if name == "freeze":

@@ -140,7 +140,13 @@ class Experiment:
         "stop when the discriminator can no longer distinguish real samples from fakes", "--stop-at-equilibrium"
     )
     batch_size: int | None = count("real samples per step", "--batch-size", unit="samples")
-    image_size: int | None = count("height and width of images", "--image-size", unit="pixels")
+    image_size: int | str | None = setting(
+        "size of images: a number, or width x height, such as 64x96",
+        "--image-size",
+        metavar="N",
+        minimum=1,
+        unit="pixels",
+    )
     seed: int | None = setting(
         "seed of all randomness; the same seed gives the same bytes", "--seed", metavar="S", minimum=0, maximum=MAX_SEED
     )

@@ -29,7 +29,7 @@ def write_samples(
 ) -> Path:
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
 
-    png: a grid of all images, or in a folder one file per image. npy: the array unchanged. csv: points as the rows of
+    png: a grid of all images, or in a folder one file per image, transparent if the data are. npy: the array unchanged. csv: points as the rows of
     one table; images and sequences with the rows and columns, the header and the unit of the data's own tables: one
     table each, several of them only into a folder, or one table if each row of the data is a sample. txt: one sentence
     per line. wav: sound, one file each. `format` None: by the extension of `path`; in a folder wav for sound, png for
@@ -114,7 +114,7 @@ def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> byt
     if spec.vocabulary is not None and format == "txt":
         return encode_lines([spec.vocabulary.decode(row) for row in array.tolist()])
     if format == "png":
-        return encode_png(make_grid(array))
+        return encode_png(make_grid(array, keeps_alpha=True))
     if format == "npy":
         return encode_npy(array)
     if format == "wav" and spec.sound is not None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from equipoise.core.metric import Bootstrap, MetricResult
 from equipoise.errors import DataError, UndefinedMetricError
+from equipoise.metrics._transparency import on_background
 
 FILE = Path(__file__).with_name("digits_classifier.safetensors")
 DIGEST = "e30bfb5469e0ee8897829bb5536ed8a449991e8a7dfe114da68624d7872b9050"
@@ -33,7 +34,7 @@ def block(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1)
 class DigitsClassifier(nn.Module):
     """Classifier of four convolutions, `FEATURES` features and ten logits; 130,000 weights.
 
-    Input: (B, 1, H, W) or (B, 3, H, W) in [-1, 1], any size and float dtype; resized to 32 x 32, channels averaged to
+    Input: (B, 1, 3 or 4, H, W) in [-1, 1], any size and float dtype; resized to 32 x 32, channels averaged to
     grey. Computes in float32 even under autocast.
     """
 
@@ -59,7 +60,7 @@ class DigitsClassifier(nn.Module):
         has all features 0.
         """
         with torch.autocast(images.device.type, enabled=False):
-            grey = images.float().mean(dim=1, keepdim=True)
+            grey = on_background(images.float()).mean(dim=1, keepdim=True)
             if tuple(grey.shape[2:]) != (SIZE, SIZE):
                 grey = F.interpolate(grey, size=(SIZE, SIZE), mode="bilinear", antialias=True)
             features: Tensor = self.body(grey)

@@ -88,5 +88,8 @@ class SelectableFeaturesMixin(FeatureMetricMixin):
 
 
 def is_grey_or_colour(spec: DataSpec) -> bool:
-    """Return whether the data are grey or colour images, of any size, which image networks can read."""
-    return spec.is_image and spec.shape[0] in (1, 3)
+    """Return whether the data are grey or colour images, of any size, which image networks can read.
+
+    Those with transparency can be read on a background.
+    """
+    return spec.is_image and spec.shape[0] in (1, 3, 4)

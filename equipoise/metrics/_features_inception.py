@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from equipoise.metrics import _weights
+from equipoise.metrics._transparency import on_background
 
 WEIGHTS = _weights.WeightsFile(
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
@@ -45,8 +46,8 @@ class InceptionFeatures:
 
 
 def _bytes(images: Tensor) -> Tensor:
-    """Convert (B, 1 or 3, H, W) in [-1, 1] to (B, 3, H, W) uint8; NaN becomes black."""
-    colour = images.detach().float().cpu().nan_to_num(-1.0).expand(-1, 3, -1, -1)
+    """Convert (B, 1, 3 or 4, H, W) in [-1, 1] to (B, 3, H, W) uint8; NaN becomes black."""
+    colour = on_background(images.detach().float().cpu().nan_to_num(-1.0)).expand(-1, 3, -1, -1)
     return ((colour.clamp(-1, 1) + 1) * 127.5).round().byte()
 
 

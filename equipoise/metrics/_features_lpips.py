@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import DataError
 from equipoise.metrics import _image_distances, _weights
+from equipoise.metrics._transparency import on_background
 
 Backbone = Literal["alex", "vgg"]
 
@@ -48,9 +49,9 @@ class LpipsNetwork:
     channels: tuple[Tensor, ...]
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the feature maps (B, C, h, w) of each compared layer, of images (B, 1 or 3, H, W) in [-1, 1]."""
+        """Return the feature maps (B, C, h, w) of each compared layer, of images (B, 1, 3 or 4, H, W) in [-1, 1]."""
         shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
-        current = (images.float().cpu().expand(-1, 3, -1, -1) - shift) / scale
+        current = (on_background(images.float().cpu()).expand(-1, 3, -1, -1) - shift) / scale
         result = []
         modules: Iterable[nn.Module] = self.layers[: self.ends[-1] + 1]
         for number, module in enumerate(modules):

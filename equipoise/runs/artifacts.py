@@ -14,6 +14,7 @@ from PIL import Image
 
 from equipoise.core.events import Sampled
 from equipoise.errors import RunError, SettingError
+from equipoise.runs import transparency
 
 PARTIAL = ".partial"
 
@@ -108,19 +109,27 @@ def encode_npy(array: npt.NDArray[np.float32]) -> bytes:
     return content.getvalue()
 
 
-def make_grid(samples: npt.NDArray[np.float32], columns: int | None = None, gap: int = 2) -> Image.Image:
+def make_grid(
+    samples: npt.NDArray[np.float32], columns: int | None = None, gap: int = 2, *, keeps_alpha: bool = False
+) -> Image.Image:
     """Arrange images (N, C, H, W) in [-1, 1], C from 1 to 4, in a grid.
 
-    `columns`: default the square root of N, rounded up. `gap`: pixels between images.
+    `columns`: default the square root of N, rounded up. `gap`: pixels between images. Images of four channels, colours
+    multiplied by their opacity and the opacity, are drawn on a checkerboard; `keeps_alpha`: as a transparent image.
     """
+    if samples.shape[1] == transparency.RGBA and not keeps_alpha:
+        samples = transparency.on_checkerboard(samples)
     count, channels, height, width = samples.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     pixels = ((np.nan_to_num(samples).clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
     output_channels = {1: 1, 2: 3, 3: 3, 4: 4}[channels]
+    if channels == transparency.RGBA:
+        pixels = transparency.straight_pixels(samples)
     if channels == 2:
         pixels = np.concatenate([pixels, np.zeros_like(pixels[:, :1])], axis=1)
-    grid = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, output_channels), 128, np.uint8)
+    colour = 0 if channels == transparency.RGBA else 128
+    grid = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, output_channels), colour, np.uint8)
     for index, image in enumerate(pixels):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         grid[top : top + height, left : left + width] = image.transpose(1, 2, 0)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, features
 
 from equipoise.data._files.sources import FolderStorage, Source
-from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.decoding import decode
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.notes import format_notes
 from equipoise.data._images.sizes import read_size
 from equipoise.errors import DataError

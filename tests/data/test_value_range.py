@@ -10,8 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from equipoise.core.data import exhaust
 from equipoise.data._files.sources import open_folder
-from equipoise.data._images.decoding import ImageFormat, decode
+from equipoise.data._images.decoding import decode
 from equipoise.data._images.formats import ENDINGS
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.value_range import ValueRange, measure_range
 from equipoise.data._images.value_statistics import ValueStatistics
 from equipoise.data.image_folder import ImageFolder

@@ -12,7 +12,7 @@ def samples(count: int, channels: int, value: float = 0.0) -> np.ndarray:
     return np.full((count, channels, 4, 6), value, np.float32)
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "RGB"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "RGB"), (3, "RGB"), (4, "RGB")])
 @pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (5, 3, 2), (16, 4, 4)])
 def test_grid_is_almost_square(channels: int, mode: str, count: int, columns: int, rows: int) -> None:
     image = make_grid(samples(count, channels))
@@ -35,7 +35,7 @@ def test_grid_is_filled_row_by_row_in_full_range() -> None:
     assert set(np.unique(image)) == {0, 128, 255}
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("channels", [2, 3])
 def test_channels_keep_their_order(channels: int) -> None:
     colour = np.linspace(-1, 1, channels, dtype=np.float32)
     image = np.asarray(make_grid(np.broadcast_to(colour[None, :, None, None], (1, channels, 4, 6)).copy()))

@@ -119,15 +119,16 @@ def _size_lines(summary: "ImageSummary", inspection: "Inspection") -> Iterator[s
     low, middle, high = summary.aspects
     if low != high:
         yield f"width / height from {low:.2f} to {high:.2f}, median {middle:.2f}"
-    size = inspection.size
+    sides = inspection.sides
+    shape = "not square" if sides.width == sides.height else f"not of the shape {sides.text}"
     if summary.cropped and inspection.fit == "crop":
         yield (
-            f"{summary.cropped:,} are not square: the centre crop removes {summary.loss:.0%} of each on average, at "
+            f"{summary.cropped:,} are {shape}: the centre crop removes {summary.loss:.0%} of each on average, at "
             f"most {summary.largest_loss:.0%} ({printable(summary.largest_loss_path)}); --option data.fit=pad keeps all"
         )
     numbers = ((summary.shrunk, "shrunk"), (summary.enlarged, "enlarged"))
     conversions = ", ".join(f"{number:,} {verb}" for number, verb in numbers if number) or "as they are"
-    yield f"trained at {size} x {size} pixels: {conversions}; --image-size changes it"
+    yield f"trained at {sides.text} pixels: {conversions}; --image-size changes it"
 
 
 def _split_lines(summary: "ImageSummary") -> Iterator[str]:

@@ -37,7 +37,9 @@ def add_arguments(parser: Parser) -> None:
         "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
     )
     parser.add_argument(
-        "--image-size", type=int, metavar="N", help="side in pixels at which images are compared, if not of a run"
+        "--image-size",
+        metavar="N",
+        help="side in pixels, or width x height, at which images are compared, if not of a run",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same result; default: 0"

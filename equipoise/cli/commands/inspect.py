@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_pairs
+from equipoise.cli.arguments import Parser, add_json_flag, number_or_text, output_path, parse_pairs
 from equipoise.cli.commands._inspection_page import format_image_page, format_sample_page, sheet_sections
 from equipoise.cli.commands._trained_run import add_force_flag
 from equipoise.cli.output import print_result
@@ -49,7 +49,12 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `inspect`."""
     parser.add_argument("data", metavar="DATA", help="a folder, an archive, an array, a table, a text, or a data set")
     parser.add_argument("--data", dest="reader", metavar="NAME", help="data set that reads DATA, such as paired_folder")
-    parser.add_argument("--image-size", type=int, metavar="N", help="side of images in pixels; default: as in training")
+    parser.add_argument(
+        "--image-size",
+        type=number_or_text,
+        metavar="N",
+        help="side of images in pixels, or width x height; default: as in training",
+    )
     parser.add_argument(
         "--option",
         action="extend",

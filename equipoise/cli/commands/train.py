@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
 
-from equipoise.cli.arguments import Parser, output_folder, parse_pairs
+from equipoise.cli.arguments import Parser, number_or_text, output_folder, parse_pairs
 from equipoise.cli.commands._dry_run import show_dry_run
 from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, follow_run, prepare_data
 from equipoise.cli.output import Verbosity, verbosity_of
@@ -94,7 +94,7 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
     elif tuple in types:
         parser.add_argument(*spec.flags, dest=name, nargs="+", metavar=metavar, help=help)
     else:
-        number = next((kind for kind in (int, float) if kind in types), str)
+        number = number_or_text if {int, str} <= types else next((kind for kind in (int, float) if kind in types), str)
         parser.add_argument(*spec.flags, dest=name, type=number, metavar=metavar, help=help)
 
 

@@ -1,12 +1,8 @@
-"""Decoding of image files to square arrays: every format that Pillow reads, HEIC, and numpy arrays, of any depth.
-
-Downsampled with Pillow's Lanczos filter over all covered pixels: nearest or bilinear sampling without antialiasing
-aliases (Parmar, Zhang and Zhu 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation").
-"""
+"""Decoding of image files to arrays of one size: every format that Pillow reads, HEIC, numpy arrays, of any depth."""
 
 import io
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +12,10 @@ from PIL.PngImagePlugin import PngImageFile
 
 from equipoise.data._files.cache import Decoding
 from equipoise.data._files.decoding import Decoded
+from equipoise.data._images.fitting import REDUCING_GAP, backdrop, fit_planes, merge_planes
 from equipoise.data._images.formats import HEIF_ENDINGS, has_pages, open_image, upright
+from equipoise.data._images.image_format import Background, ImageFormat
 from equipoise.data._images.pixel_values import (
-    Layout,
     PixelValues,
     is_array,
     is_cut,
@@ -27,19 +24,11 @@ from equipoise.data._images.pixel_values import (
     read_picture_values,
     split_alpha,
 )
-from equipoise.errors import DataError, SettingError
-
-Fit = Literal["crop", "pad", "stretch"]
-Background = Literal["white", "black"]
+from equipoise.errors import DataError
 
 DECODER = 1
 """Version of the decoder; incremented when its output changes."""
 TASK = "decoding images"
-REDUCING_GAP = 2.0
-"""Factor above the target size to which an image is first decoded or averaged.
-
-Pillow's documentation of `reducing_gap` calls the result close to fair resampling from 2.0 on.
-"""
 DEPTHS = {"F": "floating-point values", "I": "32-bit values"}
 OUTSIDE_SHARE = 0.001
 """Share of the values of an image beyond black and white from which the image is counted as clipped."""
@@ -53,57 +42,24 @@ ONE_COLOUR = 2
 """Largest difference of the pixels of an image of a single colour, of 255: JPEG adds as much."""
 
 
-class ImageFormat(NamedTuple):
-    """The target format of images: (3, size, size), uint8 without `black` and `white`, else float32 in [-1, 1].
-
-    `fit`: handling of non-square images; see `ImageFolder`. `black`, `white`: values that become -1 and 1; None for 8
-    bits. `layout`: of arrays with channels; None: from their shape. `full_scale`: whether images of 8 bits keep the
-    scale of 0 to 255 whatever `black` and `white` are.
-    """
-
-    size: int
-    fit: Fit
-    background: Background
-    black: float | None = None
-    white: float | None = None
-    layout: Layout | None = None
-    full_scale: bool | None = None
-
-    @property
-    def dtype(self) -> Literal["uint8", "float32"]:
-        """Type of the decoded pixels."""
-        return "uint8" if self.black is None or self.white is None else "float32"
-
-    def key(self) -> dict[str, object]:
-        """Return the options as JSON values, without those of deeper images if they are not set."""
-        return {name: value for name, value in self._asdict().items() if value is not None}
-
-
-def check_shape(image_size: int | None, *channels: int | None) -> None:
-    """Raise SettingError for a size or a number of channels that images cannot be decoded to; None: not set."""
-    if image_size is not None and not 1 <= image_size <= 1024:
-        raise SettingError(f"image_size = {image_size}: it must be from 1 to 1024")
-    for count in channels:
-        if count not in (None, 1, 3):
-            raise SettingError(f"channels = {count}: it must be 1 (grey) or 3 (colour)")
-
-
 def decode(content: bytes, target: ImageFormat) -> Decoded:
-    """Decode an image file to (3, size, size), upright, composited on the background; the first of several pages.
+    """Decode an image file to (3, height, width), upright, composited on the background; the first of several pages.
 
-    Facts, 0 or 1: `grey`, `not_square`, `enlarged`, `shrunk`, `transparent`, `pages`, `cut` (16 bits of which 8 are
-    read), `outside` (values beyond black and white), `one_colour`, `up_to_N` (no value needs more than N bits),
-    `from_N`, `to_N` (the steps of VALUE_STEP with the smallest and the largest value).
+    If the format keeps transparency, to (4, height, width): colour times opacity, then opacity.
+
+    Facts, 0 or 1: `grey`, `not_square` (not of the target's shape), `enlarged`, `shrunk`, `transparent`, `pages`,
+    `cut` (16 bits of which 8 are read), `outside` (values beyond black and white), `one_colour`, `up_to_N` (no value
+    needs more than N bits), `from_N`, `to_N` (the steps of VALUE_STEP with the smallest and the largest value).
     Raises DataError with a short reason for content that is no image, damaged, too large, or of a kind that is unknown.
     """
     loaded = _load(content, target, halves=1)
-    pixels = _pixels(loaded.planes, target)
+    pixels = fit_planes(loaded.planes, target)
     grey = (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all()
     return Decoded(pixels, {"grey": int(grey), **_facts(loaded.size, loaded, target), **_value_facts(pixels)})
 
 
 def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
-    """Decode two images side by side in one file to (6, size, size), the left one first; facts as for `decode`.
+    """Decode two images side by side in one file to (6, height, width), the left one first; facts as for `decode`.
 
     Raises DataError as `decode` does, and for an image that is not wider than high, or of odd width.
     """
@@ -114,7 +70,7 @@ def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
             f"{width} x {height} pixels: two images side by side must be wider than high, and of even width"
         )
     boxes = [(left, 0, left + width // 2, height) for left in (0, width // 2)]
-    pixels = np.concatenate([_pixels([plane.crop(box) for plane in loaded.planes], target) for box in boxes])
+    pixels = np.concatenate([fit_planes([plane.crop(box) for plane in loaded.planes], target) for box in boxes])
     half = (loaded.size[0] // 2, loaded.size[1])
     return Decoded(pixels, _facts(half, loaded, target))
 
@@ -122,7 +78,7 @@ def decode_halves(content: bytes, target: ImageFormat) -> Decoded:
 def decode_whole(content: bytes, target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     """Decode an image file at its own size: (3, H, W), upright, composited on the background; see `decode`."""
     loaded = _load(content, target, halves=2)  # 2: at full size
-    return _merge([np.asarray(plane) for plane in loaded.planes], loaded.planes[0].mode, target)
+    return merge_planes([np.asarray(plane) for plane in loaded.planes], loaded.planes[0].mode, target)
 
 
 def decoding_key(target: ImageFormat) -> dict[str, object]:
@@ -132,11 +88,10 @@ def decoding_key(target: ImageFormat) -> dict[str, object]:
 
 def image_decoding(target: ImageFormat) -> Decoding:
     """Return how a set of images becomes rows of the cache."""
-    shape = (3, target.size, target.size)
     return Decoding(
         decoding_key(target),
         partial(_decode_item, target),
-        shape,
+        target.shape,
         target.dtype,
         TASK,
         compare=True,
@@ -156,7 +111,8 @@ def can_split(width: int, height: int) -> bool:
 class LoadedImage(NamedTuple):
     """An upright image. `planes`: one RGB image, or 1 or 3 images of floats in [-1, 1]. `size`: in the file.
 
-    `facts`: names of the facts that are true.
+    With transparency: images of floats, multiplied by the opacity, and a last one of the opacity in [-1, 1]. `facts`:
+    names of the facts that are true.
     """
 
     planes: list[Image.Image]
@@ -190,13 +146,11 @@ def _load_picture(content: bytes, target: ImageFormat, halves: int) -> LoadedIma
         raise DataError(f"{DEPTHS[picture.mode]} of unknown range; save it with 8 or 16 bits")
     facts = {"cut"} if is_cut(picture) or (is_deep(picture) and picture.mode.startswith("RGB")) else set()
     if isinstance(picture, JpegImageFile) and halves == 1:  # the border between halves must not be averaged
-        minimum_side = round(REDUCING_GAP * target.size)
+        minimum_side = round(REDUCING_GAP * max(target.sides))  # of both sides: it may be rotated
         picture.draft(None, (minimum_side, minimum_side))  # decodes at 1/2, 1/4 or 1/8 of the size if that suffices
     picture.load()
-    rgb, transparent = _opaque(upright(picture), target.background)
-    facts |= {"transparent"} if transparent else set()
     facts |= {"pages"} if has_pages(picture) else set()
-    return _loaded_8_bits(rgb, size, facts, target)
+    return _loaded_8_bits(upright(picture), size, facts, target)
 
 
 def _load_array(content: bytes, target: ImageFormat) -> LoadedImage:
@@ -207,23 +161,32 @@ def _load_array(content: bytes, target: ImageFormat) -> LoadedImage:
         values = values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint8:
         picture = Image.fromarray(np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values))
-        rgb, transparent = _opaque(picture, target.background)
-        return _loaded_8_bits(rgb, size, {"transparent"} if transparent else set(), target)
+        return _loaded_8_bits(picture, size, set(), target)
     if target.black is None:
         raise DataError(f"{values.dtype} values of unknown range; set data.black and data.white")
     return _scale(split_alpha(values), target)
 
 
-def _loaded_8_bits(rgb: Image.Image, size: tuple[int, int], facts: set[str], target: ImageFormat) -> LoadedImage:
-    """Return an RGB image: as it is, or scaled by black and white if these apply to images of 8 bits."""
-    if target.black is None or target.full_scale:
+def _loaded_8_bits(picture: Image.Image, size: tuple[int, int], facts: set[str], target: ImageFormat) -> LoadedImage:
+    """Return an image of 8 bits: as it is, or scaled by black and white if these apply to images of 8 bits."""
+    is_scaled = target.black is not None and not target.full_scale
+    if target.keeps_alpha:
+        values = split_alpha(np.asarray(_with_8_bits(picture).convert("RGBA")))
+        loaded = _scale(values, target if is_scaled else target._replace(black=0.0, white=255.0))
+        return loaded._replace(size=size, facts=loaded.facts | facts)
+    rgb, transparent = _opaque(picture, target.background)
+    facts |= {"transparent"} if transparent else set()
+    if not is_scaled:
         return LoadedImage([rgb], size, frozenset(facts))
     loaded = _scale(PixelValues(np.asarray(rgb)), target)
     return loaded._replace(size=size, facts=loaded.facts | facts)
 
 
 def _scale(pixels: PixelValues, target: ImageFormat) -> LoadedImage:
-    """Scale values so that black is -1 and white is 1, clipped, and composite them on the background."""
+    """Scale values so that black is -1 and white is 1, clipped, and composite them on the background.
+
+    Composited on black, colours are multiplied by their opacity: that is how they are kept with it.
+    """
     black, white = target.black or 0.0, 1.0 if target.white is None else target.white
     if not np.isfinite(pixels.values).all():
         raise DataError("has values that are not finite numbers (NaN or infinity)")
@@ -232,41 +195,25 @@ def _scale(pixels: PixelValues, target: ImageFormat) -> LoadedImage:
     scaled = np.clip(-scaled if pixels.inverted else scaled, -1, 1)
     if pixels.alpha is not None:
         alpha = pixels.alpha[:, :, None]
-        scaled = scaled * alpha + _backdrop(target) * (1 - alpha)
+        scaled = scaled * alpha + backdrop(target) * (1 - alpha)
         facts |= {"transparent"} if (alpha < 1).any() else set()
     height, width, channels = scaled.shape
+    if target.keeps_alpha:
+        alpha = np.ones((height, width), np.float32) if pixels.alpha is None else pixels.alpha
+        scaled, channels = np.dstack([scaled, 2 * alpha - 1]).astype(np.float32), channels + 1
     planes = [Image.fromarray(np.ascontiguousarray(scaled[:, :, channel])) for channel in range(channels)]
     return LoadedImage(planes, (width, height), frozenset(facts))
 
 
-def _backdrop(target: ImageFormat) -> float:
-    """Return the background in [-1, 1]."""
-    return 1.0 if target.background == "white" else -1.0
-
-
-def _pixels(planes: list[Image.Image], target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-    """Return the pixels in the target format: (3, size, size)."""
-    return _merge([np.asarray(_square(plane, target)) for plane in planes], planes[0].mode, target)
-
-
-def _merge(
-    arrays: list[npt.NDArray[np.uint8]], mode: str, target: ImageFormat
-) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-    """Return one array (3, H, W) of an RGB image, or of 1 or 3 planes of floats."""
-    if mode == "RGB":
-        pixels: npt.NDArray[np.uint8] = arrays[0].transpose(2, 0, 1)
-        return pixels if target.black is None else pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    scaled = np.clip(np.stack(arrays), -1, 1).astype(np.float32)
-    return np.repeat(scaled, 3 // len(arrays), axis=0)
-
-
 def _facts(size: tuple[int, int], loaded: LoadedImage, target: ImageFormat) -> dict[str, int]:
     """Return the facts, 0 or 1, of an image of this size in its file."""
-    side = max(size) if target.fit == "pad" else min(size)
+    width, height = size
+    scales = target.sides.width / width, target.sides.height / height
+    scale = min(scales) if target.fit == "pad" else max(scales)
     facts = {
-        "not_square": size[0] != size[1],
-        "enlarged": side < target.size,
-        "shrunk": side > target.size,
+        "not_square": width * target.sides.height != height * target.sides.width,
+        "enlarged": scale > 1,
+        "shrunk": scale < 1,
         **{name: name in loaded.facts for name in ("transparent", "pages", "cut", "outside")},
     }
     return {name: int(value) for name, value in facts.items()}
@@ -286,35 +233,19 @@ def _value_facts(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> dic
 
 def _opaque(picture: Image.Image, background: Background) -> tuple[Image.Image, bool]:
     """Return the image in RGB, and whether the background is visible."""
-    if picture.mode.startswith("I;16"):
-        return _from_16_bits(np.asarray(picture)).convert("RGB"), False
-    if not picture.has_transparency_data:
-        return picture.convert("RGB"), False
+    if picture.mode.startswith("I;16") or not picture.has_transparency_data:
+        return _with_8_bits(picture).convert("RGB"), False
     layer = picture.convert("RGBA")
     (minimum, _) = layer.getchannel("A").getextrema()
     backdrop = Image.new("RGBA", layer.size, background)
     return Image.alpha_composite(backdrop, layer).convert("RGB"), minimum != 255
 
 
+def _with_8_bits(picture: Image.Image) -> Image.Image:
+    """Return an image whose grey values are at most of 8 bits."""
+    return _from_16_bits(np.asarray(picture)) if picture.mode.startswith("I;16") else picture
+
+
 def _from_16_bits(values: npt.NDArray[np.uint16]) -> Image.Image:
     """Convert grey values from [0, 65535] to [0, 255], rounded: 65,535 = 257 * 255."""
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _square(picture: Image.Image, target: ImageFormat) -> Image.Image:
-    """Resize an image to (size, size) pixels: cropped to the centre, padded with the background, or stretched."""
-    (width, height), size, shorter, longer = picture.size, target.size, min(picture.size), max(picture.size)
-    if target.fit == "crop":
-        left, top = (width - shorter) / 2, (height - shorter) / 2
-        return _resize(picture, (size, size), (left, top, left + shorter, top + shorter))
-    if target.fit == "stretch" or width == height:
-        return _resize(picture, (size, size), (0, 0, width, height))
-    inside = (max(1, round(size * width / longer)), max(1, round(size * height / longer)))
-    colour: float | str = _backdrop(target) if picture.mode == "F" else target.background
-    canvas = Image.new(picture.mode, (size, size), colour)
-    canvas.paste(_resize(picture, inside, (0, 0, width, height)), ((size - inside[0]) // 2, (size - inside[1]) // 2))
-    return canvas
-
-
-def _resize(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    return picture.resize(size, Image.Resampling.LANCZOS, box, REDUCING_GAP)

@@ -12,7 +12,7 @@ from equipoise.core.files import ending
 from equipoise.core.inspection import InspectedImage, Inspection
 from equipoise.data._files.cache import CachedFolder, Decoding, decode_source
 from equipoise.data._files.sources import Source
-from equipoise.data._images.decoding import ImageFormat
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.notes import format_notes
 from equipoise.data._images.sizes import read_size
 from equipoise.data._images.value_statistics import ItemKind, read_item_kind
@@ -55,7 +55,7 @@ def inspect_images(
         return selected.select(torch.tensor(places, dtype=torch.int64))
 
     all_notes = (*notes, *refusal, *cached.notes, *format_notes(cached.facts, len(cached.paths), form))
-    return Inspection(images, pixels, form.size, form.fit, cached.skipped, dict(assignment.left_out), all_notes)
+    return Inspection(images, pixels, form.sides, form.fit, cached.skipped, dict(assignment.left_out), all_notes)
 
 
 def _decode_all(source: Source, cache: Path, decoding: Decoding) -> tuple[CachedFolder, tuple[str, ...]]:

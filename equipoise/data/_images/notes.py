@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from equipoise.core.printing import agree, format_count
-from equipoise.data._images.decoding import BRIGHT, DARK_BITS, VALUE_STEP, ImageFormat
+from equipoise.data._images.decoding import BRIGHT, DARK_BITS, VALUE_STEP
+from equipoise.data._images.image_format import ImageFormat
 
 LOW_CONTRAST = 64
 """Range of the values of a set, of 255, below which its contrast is reported as little."""
@@ -12,12 +13,15 @@ LOW_CONTRAST = 64
 def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
     """Yield notes on how `count` images were converted. Facts that an older cache does not have count as 0."""
     total = format_count(count, "image")
-    actions = {"crop": "centre-cropped", "pad": f"padded with {target.background}", "stretch": "stretched"}
+    padding = "transparency" if target.keeps_alpha else target.background
+    actions = {"crop": "centre-cropped", "pad": f"padded with {padding}", "stretch": "stretched"}
+    size = target.size if target.width is None else target.sides.text
+    composited = f"composited on {target.background} (background)"
     sentences = {
-        "not_square": f"not square: {actions[target.fit]} (fit)",
-        "enlarged": f"smaller than {target.size} pixels: enlarged (image_size)",
-        "shrunk": f"larger than {target.size} pixels: shrunk (image_size)",
-        "transparent": f"partly transparent: composited on {target.background} (background)",
+        "not_square": f"{'not square' if target.width is None else 'of another shape'}: {actions[target.fit]} (fit)",
+        "enlarged": f"smaller than {size} pixels: enlarged (image_size)",
+        "shrunk": f"larger than {size} pixels: shrunk (image_size)",
+        "transparent": f"partly transparent: {'kept (alpha)' if target.keeps_alpha else composited}",
         "pages": "the first of several pages or frames: the others are not used",
         "cut": "of 16 bits a channel, of which the upper 8 are used",
         "one_colour": "of a single colour",

@@ -14,8 +14,9 @@ from equipoise.core.data import Preparation
 from equipoise.core.files import ARRAY_ENDINGS, ending
 from equipoise.data._arrays import luma
 from equipoise.data._files.sources import Source, open_file
-from equipoise.data._images.decoding import ImageFormat, decode, decode_whole
+from equipoise.data._images.decoding import decode, decode_whole
 from equipoise.data._images.formats import ENDINGS
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.notes import format_notes
 from equipoise.data._images.sources import format_left_out, open_images
 from equipoise.data._images.value_range import ValueRange, measure_range

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from equipoise.core.data import Preparation
 from equipoise.core.printing import agree, format_count
 from equipoise.data._files.sources import Source
-from equipoise.data._images.decoding import ImageFormat
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.pixel_values import Layout
 from equipoise.data._images.value_statistics import ValueStatistics, measure_values
 from equipoise.errors import DataError, SettingError

@@ -18,10 +18,10 @@ from equipoise.data._files.listing import content_digest, save_json, top_folder
 from equipoise.data._files.sources import LabelTable, Source
 from equipoise.data._images.sources import format_left_out
 from equipoise.data._labels.label_files import find_tables
-from equipoise.data._labels.labels import AUTO, FOLDERS, read_labels
+from equipoise.data._labels.labels import AUTO, FOLDERS, natural_order, read_labels
 from equipoise.data._labels.layout import FolderLayout, Placement, read_layout
 from equipoise.data._splits import SPLIT_WORDS, SplitName, is_split_column, parse_split, split_by_digest
-from equipoise.errors import DataError
+from equipoise.errors import DataError, nearest
 
 SplitOption = Literal["auto", "all", "none", "train", "valid", "test"]
 NOT_USED: Mapping[SplitName, str] = {
@@ -213,6 +213,23 @@ def _test_command(source: Source, layout: FolderLayout) -> str:
     if folder.exists() and all(path.startswith(f"{prefix}/") for path in paths):
         return f"equipoise evaluate RUN --against {printable(str(folder))}"
     return f"equipoise evaluate RUN --against {printable(str(source.location))} --option data.split=test"
+
+
+def class_names(
+    assignment: Assignment, paths: Iterable[str], requested: tuple[str, ...] | None, folder: str
+) -> tuple[str, ...]:
+    """Return the labels that are classes: the requested ones, or all of the images with these paths if there are two.
+
+    Raises DataError if a requested one has no image.
+    """
+    images = [assignment.images[path] for path in paths]
+    result = sorted({label for split, label in images if split != "valid"} - {""}, key=natural_order)
+    if requested is None:
+        return tuple(result) if len(result) > 1 else ()
+    for name in requested:
+        if name not in result:
+            raise DataError(f"class '{name}' has no images in {folder}{nearest(name, result)}")
+    return requested
 
 
 def save_assignment(cache: Path, assignment: Assignment) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from equipoise.core.data import Preparation, exhaust
-from equipoise.data._images.decoding import Background, Fit, ImageFormat, check_shape
+from equipoise.data._images.image_format import Background, Fit, ImageFormat, check_shape
 from equipoise.data._images.pictures import Pictures, open_pictures
 from equipoise.data._images.pixel_values import Layout
 from equipoise.data._images.value_range import ValueRange

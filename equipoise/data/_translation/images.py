@@ -25,7 +25,8 @@ from equipoise.data._files.cache import (
 from equipoise.data._files.decoding import Decoded
 from equipoise.data._files.listing import content_digest
 from equipoise.data._files.sources import Source
-from equipoise.data._images.decoding import TASK, ImageFormat, can_split, decode, decode_halves
+from equipoise.data._images.decoding import TASK, can_split, decode, decode_halves
+from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.notes import format_notes
 from equipoise.data._images.sizes import default_size, read_size
 from equipoise.data._images.sources import format_left_out, open_images
