@@ -17,7 +17,8 @@ from torch.nn.functional import pad
 
 from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
-from equipoise.models._adversarial import validate_counts
+from equipoise.models._adversarial_options import validate_counts
+from equipoise.models._labels import Conditioning, JointLayer
 from equipoise.nn.augment import Augmentation
 from equipoise.nn.initialize import fan_in_, normal_
 
@@ -46,7 +47,7 @@ DiscriminatorLayers = Callable[[ConvolutionLayers, int, Sequence[int]], list[nn.
 INITIALISERS: Mapping[Initialisation, Callable[[nn.Module, Generator], None]] = {"normal": normal_, "fan_in": fan_in_}
 SMALLEST = 4
 """Smallest side to which a discriminator halves the shorter side of a map: 4 to 7."""
-MIN_SIDE, MAX_SIDE, MAX_LENGTH = 4, 512, 2**16
+MIN_SIDE, MAX_SIDE, MAX_LENGTH = 4, 1024, 2**16
 """Shortest side or length of a sample, longest side of an image, longest sequence."""
 MAX_IMAGE_CHANNELS, MAX_SEQUENCE_CHANNELS = 4, 512
 MAX_WIDENING = 8
@@ -62,7 +63,7 @@ class ConvolutionalOptions(Protocol):
     3 x 3, which avoids checkerboard artefacts (Odena 2016). `bias`: biases in layers without normalisation. `initial`:
     initial weights from N(0, 0.02), or uniform by fan-in. `conditional`: use class labels; None to use them if the data
     has them. The generator embeds the label and concatenates it with the latent; the discriminator uses a projection
-    (Miyato and Koyama 2018, equation 3).
+    (Miyato and Koyama 2018, equation 3), or what the option conditioning says.
     """
 
     @property
@@ -94,7 +95,7 @@ def validate_convolutional_spec(name: str, options: ConvolutionalOptions, spec: 
         min(sides) >= MIN_SIDE and max(sides) <= MAX_SIDE and 1 <= channels <= MAX_IMAGE_CHANNELS
     ):
         raise SettingError(
-            f"{name} generates images of {MIN_SIDE} to {MAX_SIDE} pixels a side with 1 to {MAX_IMAGE_CHANNELS} "
+            f"{name} generates images of {MIN_SIDE} to {MAX_SIDE:,} pixels a side with 1 to {MAX_IMAGE_CHANNELS} "
             f"channels, not {text}; use --image-size"
         )
     if spec.is_sequence and not (MIN_SIDE <= sides[0] <= MAX_LENGTH and 1 <= channels <= MAX_SEQUENCE_CHANNELS):
@@ -124,10 +125,11 @@ def convolutional_networks(
     spec: DataSpec,
     generator: Generator,
     discriminator_layers: DiscriminatorLayers | None = None,
+    conditioning: Conditioning = "projection",
 ) -> dict[str, nn.Module]:
     """Build the generator and the discriminator for samples like `spec`, initialised from `generator`.
 
-    `discriminator_layers`: None for strided convolutions.
+    `discriminator_layers`: None for strided convolutions. `conditioning`: how the discriminator uses labels, if any.
     """
     channels, *sides = spec.shape
     layers = LAYERS[len(sides)]
@@ -142,7 +144,9 @@ def convolutional_networks(
     padding = [size * 2**halvings - side for size, side in zip(start, sides, strict=True)]
     networks: dict[str, nn.Module] = {
         "generator": _Generator(options, layers, widths[::-1], spec.shape, start, classes),
-        "discriminator": ProjectionDiscriminator(layers, modules, start, padding, classes, options.bias),
+        "discriminator": ConvolutionalDiscriminator(
+            layers, modules, start, padding, conditioning, classes, options.bias
+        ),
     }
     for network in networks.values():
         INITIALISERS[options.initial](network, generator)
@@ -222,11 +226,11 @@ def _whole_map_convolution(width: int, sides: Sequence[int], bias: bool) -> nn.C
     return nn.Conv2d(width, 1, (sides[0], sides[1]), bias=bias)
 
 
-class ProjectionDiscriminator(nn.Module):
-    """Discriminator: layers down to the smallest map, then one logit, plus an inner product with a vector per class.
+class ConvolutionalDiscriminator(nn.Module):
+    """Discriminator: layers down to the smallest map, then one logit. Labels enter as `conditioning` says.
 
-    Miyato and Koyama 2018, figure 2, where features are pooled first; without pooling the projection depends on the
-    position of features.
+    Projection: Miyato and Koyama 2018, figure 2, where features are pooled first; without pooling the projection
+    depends on the position of features.
     """
 
     def __init__(
@@ -235,16 +239,21 @@ class ProjectionDiscriminator(nn.Module):
         modules: Sequence[nn.Module],
         start: Sequence[int],
         padding: Sequence[int],
+        conditioning: Conditioning,
         classes: int,
         bias: bool,
     ) -> None:
         """`start`: sides of the smallest map. `padding`: zeros at the end of each side. `classes`: 0 for none."""
         super().__init__()
         width = next(module.out_channels for module in reversed(modules) if isinstance(module, layers.convolution))
+        numbers = width * math.prod(start)
+        used = conditioning if classes else None
         self.padding = [zeros for axis in reversed(padding) for zeros in (0, axis)]
         self.layers = nn.Sequential(*modules)
         self.last = _whole_map_convolution(width, start, bias)
-        self.projection = nn.Linear(width * math.prod(start), classes, bias=False) if classes else None
+        self.projection = nn.Linear(numbers, classes, bias=False) if used == "projection" else None
+        self.joint = JointLayer(layers.convolution, width, classes) if used == "concat" else None
+        self.classifier = nn.Linear(numbers, classes) if used == "auxiliary" else None
 
     def features(self, samples: Tensor) -> Tensor:
         """Compute features (B, W, ...) of samples (B, C, ...) in [-1, 1]; those of a square image are (B, W, 4, 4)."""
@@ -255,8 +264,17 @@ class ProjectionDiscriminator(nn.Module):
 
     def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """Compute logits (B,) from features (B, W, ...), and labels (B,) or None."""
+        if self.joint is not None and condition is not None:
+            features = self.joint(features, condition)
         logits: Tensor = self.last(features).flatten()
         if self.projection is None or condition is None:
             return logits
         class_logits: Tensor = self.projection(features.flatten(1))
         return logits + class_logits.gather(1, condition[:, None]).flatten()
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Compute one logit per class, (B, classes), from features (B, W, ...); needs auxiliary conditioning."""
+        if self.classifier is None:
+            raise TypeError("this discriminator predicts no labels")
+        class_logits: Tensor = self.classifier(features.flatten(1))
+        return class_logits
