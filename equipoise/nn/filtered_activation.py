@@ -10,6 +10,7 @@ be represented, and the second filter removes them before the maps are sampled a
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
@@ -62,8 +63,9 @@ class FilteredLeakyReLU(nn.Module):
         up_filter = lowpass_filter(up_taps, before.cutoff, 2 * before.half_width, rate) * self.up * math.sqrt(GAIN)
         design = radial_lowpass_filter if radial else lowpass_filter
         down_filter = design(down_taps, after.cutoff, 2 * after.half_width, rate)
-        self.register_buffer("up_filter", up_filter.float(), persistent=False)
-        self.register_buffer("down_filter", down_filter.float(), persistent=False)
+        device = torch.get_default_device()
+        self.register_buffer("up_filter", up_filter.float().to(device), persistent=False)
+        self.register_buffer("down_filter", down_filter.float().to(device), persistent=False)
         self.crop = _crop(sizes, (self.up, self.down), (up_taps, down_taps))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Low-pass FIR filters with Kaiser windows.
 
 Kaiser 1974, "Nonrecursive Digital Filter Design Using the I0-sinh Window Function"; the choice of the window as in
-Karras et al. 2021, "Alias-Free Generative Adversarial Networks", appendix C.
+Karras et al. 2021, "Alias-Free Generative Adversarial Networks", appendix C. Filters are computed on the CPU, whatever
+the default device is.
 """
 
 import math
@@ -31,7 +32,7 @@ def lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -> Tenso
     `cutoff`, `width` of the transition band and sampling rate `rate` have one unit. A single tap is the identity.
     """
     if taps == 1:
-        return torch.ones(1, dtype=torch.float64)
+        return torch.ones(1, dtype=torch.float64, device="cpu")
     filter = torch.sinc(2 * cutoff * _times(taps, rate)) * _window(taps, kaiser_beta(taps, width, rate))
     return filter / filter.sum()
 
@@ -42,7 +43,7 @@ def radial_lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -
     The ideal filter is a jinc, J₁(2π f_c r) / r up to a factor, windowed along both axes (Karras 2021, appendix C).
     """
     if taps == 1:
-        return torch.ones(1, 1, dtype=torch.float64)
+        return torch.ones(1, 1, dtype=torch.float64, device="cpu")
     times = _times(taps, rate)
     radius = torch.hypot(times[:, None], times[None, :])
     window = _window(taps, kaiser_beta(taps, width, rate))
@@ -52,8 +53,8 @@ def radial_lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -
 
 def _times(taps: int, rate: float) -> Tensor:
     """Return the positions of the taps relative to the centre, in seconds for a rate in hertz."""
-    return (torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2) / rate
+    return (torch.arange(taps, dtype=torch.float64, device="cpu") - (taps - 1) / 2) / rate
 
 
 def _window(taps: int, beta: float) -> Tensor:
-    return torch.kaiser_window(taps, periodic=False, beta=beta, dtype=torch.float64)
+    return torch.kaiser_window(taps, periodic=False, beta=beta, dtype=torch.float64, device="cpu")
