@@ -10,9 +10,9 @@ POOLED = 4
 class SkipLayerExcitation(nn.Module):
     """y = x_high sigmoid(W2 swish(W1 pool(x_low))): one weight in (0, 1) per channel of the large map.
 
-    Liu 2021, equation 1: `pool` is a mean to 4 x 4, W1 a 4 x 4 convolution without padding, W2 a 1 x 1 convolution, both
-    without bias. Unlike squeeze-and-excitation (Hu 2018), both maps may differ in size. The activation between is that
-    of the authors' code, swish; the paper has a leaky ReLU. With W2 = 0 the large map is halved.
+    Liu 2021, equation 1: `pool` is a mean to 4 x 4, W1 a 4 x 4 convolution without padding, W2 a 1 x 1 convolution,
+    both without bias. Unlike squeeze-and-excitation (Hu 2018), both maps may differ in size. The activation between is
+    that of the authors' code, swish; the paper has a leaky ReLU. With W2 = 0 the large map is halved.
     """
 
     def __init__(self, low_channels: int, high_channels: int) -> None:
