@@ -13,8 +13,9 @@ from equipoise.core.data import DataSpec
 from equipoise.core.metric import Bootstrap, MetricResult, ReferenceSet
 from equipoise.metrics import _image_distances
 from equipoise.metrics._feature_metric import FeatureMetricMixin, is_grey_or_colour
-from equipoise.metrics._features_efficientnet import DIGEST, perceptual_distance
+from equipoise.metrics._features_efficientnet import perceptual_distance
 from equipoise.metrics._features_small import RawSamples
+from equipoise.nn.efficientnet import DIGEST
 
 __all__ = ["PairedEfficientnetLite0"]
 
