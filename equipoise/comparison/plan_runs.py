@@ -14,11 +14,13 @@ from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, ComparisonPlan, SearchRange, Task
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
+from equipoise.core.data import DataSet
+from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, check_independent
 from equipoise.core.model import Model
 from equipoise.errors import EquipoiseError, SettingError
-from equipoise.evaluation.selection import select_metrics
+from equipoise.evaluation.selection import AnyMetric, select_metrics
 from equipoise.evaluation.sources import OpenedData
 from equipoise.evaluation.subject import EvaluationContext, EvaluationRequest
 from equipoise.experiment.assembly import assemble
@@ -199,6 +201,7 @@ def _check_arm(plan: ComparisonPlan, setting: TaskSetting, name: str) -> None:
         training = assemble(dataclasses.replace(experiment, metric=None), None)
         if training.state.model.source is not None:
             raise SettingError("it translates images; comparisons need a model that generates samples from noise")
+        _check_features(get_task(plan, setting), experiment, training)
         for trial in range(1, plan.tuning.trials if plan.tuning else 1):
             _check_first_decision(plan, setting, apply_options(arm, trial_options(plan, name, trial)), training)
     except EquipoiseError as error:
@@ -225,12 +228,28 @@ def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
         live_metric: Metric = catalog.build("metrics", live.name, live.options)
         digests = {live.name.partition(":")[0]: live_metric.features_digest}
         check_independent(digests, {task.reported.name.partition(":")[0]: reported.features_digest})
-    request = EvaluationRequest(samples=Path(), metrics=task.also)
-    also = select_metrics(EvaluationContext(request, OpenedData(task.data, data))) if task.also else {}
+    also = _additional_metrics(task, data)
     pair = data.stream("train", 2, 0).batch(0).real
     for metric in (reported, *also.values()):
         if isinstance(metric, FeatureMetric):
             metric.features(pair)  # raises now, not after hours, if the network is not available
+
+
+def _check_features(task: Task, experiment: Experiment, training: Training) -> None:
+    """Raise SettingError if a metric of a task has the features of a frozen network of the model."""
+    model, live = training.state.model, experiment.training_metric
+    if model.frozen:
+        plugs = [task.reported, *([live] if live else [])]
+        metrics = {plug.name: catalog.build("metrics", plug.name, plug.options) for plug in plugs}
+        metrics |= _additional_metrics(task, build_data(experiment))
+        digests = {name: metric.features_digest for name, metric in metrics.items()}
+        check_not_trained_with(model.frozen, digests, model.name)
+
+
+def _additional_metrics(task: Task, data: DataSet) -> dict[str, AnyMetric]:
+    """Return the metrics that a task reports in addition, with the features that suit its data."""
+    request = EvaluationRequest(samples=Path(), metrics=task.also)
+    return select_metrics(EvaluationContext(request, OpenedData(task.data, data))) if task.also else {}
 
 
 def _check_first_decision(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, training: Training) -> None:

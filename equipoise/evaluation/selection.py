@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
+from equipoise.core.independence import check_not_trained_with
 from equipoise.core.metric import (
     LikelihoodMetric,
     Metric,
@@ -22,6 +23,8 @@ from equipoise.runs.run import Run
 FEATURE_NETWORKS = ("efficientnet_lite0", "mobilenet_v2")
 """Networks whose features compare images; both by default, because each fails to notice other differences."""
 MANIFOLD = ("precision", "recall", "density", "coverage")
+PIXELS = tuple(f"{name}:pixels" for name in MANIFOLD)
+"""Metrics of images if no network is independent of the run."""
 PAIRS = ("paired_l1", "paired_efficientnet_lite0")
 POINTS = ("modes", "high_quality", "reverse_kl")
 SENTENCES = ("validity", "nll_oracle", "bleu", "self_bleu", "copy_rate", "novelty")
@@ -36,7 +39,8 @@ AnyMetric = Metric | PathMetric | LikelihoodMetric
 def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:
     """Return name -> metric. Raises SettingError for a metric that does not suit the data or that controlled the run.
 
-    Without a request, these are the defaults for the data, except those that need a package that is not installed.
+    So does a metric with the features of a frozen network of the model. Without a request, these are the defaults for
+    the data, except those that need a package that is not installed.
     """
     request, spec = context.request, context.data.spec
     result: dict[str, AnyMetric] = {}
@@ -49,8 +53,10 @@ def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:
     if unknown := request.options.keys() - {"data", *(name.partition(":")[0] for name in result)}:
         raise SettingError(f"--option {min(unknown)}.… belongs to a metric that is not selected; add it to --metrics")
     if request.metrics:
-        used = metrics_used_for_control(context.run, context.experiment)
-        check_independent(used, {name: metric.features_digest for name, metric in result.items()})
+        reported = {name: metric.features_digest for name, metric in result.items()}
+        check_independent(metrics_used_for_control(context.run, context.experiment), reported)
+        if context.generator is not None:
+            check_not_trained_with(context.generator.model.frozen, reported, context.generator.model.name)
     return result
 
 
@@ -71,9 +77,11 @@ def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | Mis
     """Yield the default metrics; for one that needs a package that is not installed, yield the error instead.
 
     Metrics with the features of the live metric of the run are excluded if others are available, and always those that
-    controlled the run.
+    controlled the run or that have the features of a frozen network of its model.
     """
     used = metrics_used_for_control(context.run, context.experiment)
+    if context.generator is not None:
+        used |= context.generator.model.frozen
     live = {name: digest for name, digest in live_metric(context.experiment).items() if digest is not None}
     candidates = [(name, _try_to_build(name, context)) for name in _default_names(context)]
     independent = [item for item in candidates if _is_independent({**live, **used}, *item)]
@@ -84,6 +92,8 @@ def _defaults(context: EvaluationContext) -> Iterator[tuple[str, AnyMetric | Mis
             (name, _try_to_build(name, context)) for network in FEATURE_NETWORKS for name in _network_metrics(network)
         )
         independent += [item for item in others if _is_independent(used, *item)]
+    if not any(not isinstance(metric, MissingPackageError) for _, metric in independent) and context.data.spec.is_image:
+        independent += [(name, _try_to_build(name, context)) for name in PIXELS]
     yield from independent
 
 

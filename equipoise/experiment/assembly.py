@@ -14,6 +14,7 @@ import torch
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet
+from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
 from equipoise.core.model import AnyBatch, Model
@@ -268,4 +269,5 @@ def _build_metric(model: Model[Knobs], data: DataSet, spec: PlugSpec) -> Metric:
         raise SettingError(f"{explain_unsuitable(spec.name, metric, data.spec)}; choose one, or --metric none")
     if isinstance(metric, PairedMetric) and model.source is None:
         raise SettingError(f"'{spec.name}' needs a model that translates inputs; {model.name} generates from noise")
+    check_not_trained_with(model.frozen, {spec.name: metric.features_digest}, model.name)
     return metric

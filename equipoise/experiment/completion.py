@@ -186,9 +186,17 @@ def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -
     metric: PlugSpec | None = experiment.metric
     if metric is None and data.count("held_out") != 0:
         is_paired = _pairing(model) and "held_out" in data.spec.paired
-        suggested = "paired_l1" if is_paired else data.suggestion.metric
-        metric = PlugSpec(suggested) if suggested else None
+        metric = PlugSpec("paired_l1") if is_paired else _suggested_metric(model, data)
     return metric if metric is None or metric.name == NO_METRIC else _with_all_options("metrics", metric)
+
+
+def _suggested_metric(model: PlugSpec, data: "DataSet") -> PlugSpec | None:
+    """Return the metric that the data set suggests; pixels if the model sees through the network of that metric."""
+    suggested = data.suggestion.metric
+    frozen: frozenset[str] = getattr(catalog.load("models", model.name), "frozen_digests", frozenset())
+    if suggested and frozen and catalog.build("metrics", suggested).features_digest in frozen:
+        return PlugSpec("fd_pixels", {"side": 32})
+    return PlugSpec(suggested) if suggested else None
 
 
 def _data_spec(experiment: Experiment) -> PlugSpec:
