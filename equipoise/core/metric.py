@@ -95,12 +95,14 @@ class Bootstrap:
 class MetricResult:
     """The value of a metric. `resampled`: (R,) float64, its value for each bootstrap resample, or None without any.
 
-    `warnings`: reasons why the value is unreliable, one sentence each, with the metric to use instead.
+    `warnings`: reasons why the value is unreliable, one sentence each, with the metric to use instead. `scores`: (N,)
+    float64, of each sample or of each real, if the value is their mean.
     """
 
     value: float
     resampled: Tensor | None = None
     warnings: tuple[str, ...] = ()
+    scores: Tensor | None = None
 
     @classmethod
     def from_mean(
@@ -109,9 +111,9 @@ class MetricResult:
         """Return the mean of scores (N,), one per sample. `side`: as of :meth:`Bootstrap.weights`."""
         values = values.double()
         if not bootstrap.count:
-            return cls(values.mean().item(), warnings=warnings)
+            return cls(values.mean().item(), warnings=warnings, scores=values)
         resampled = bootstrap.weights(len(values), side).double() @ values / len(values)
-        return cls(values.mean().item(), resampled, warnings)
+        return cls(values.mean().item(), resampled, warnings, values)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -150,11 +152,26 @@ class PairedMetric(FeatureMetric, Protocol):
 
 
 @runtime_checkable
+class ClassMetric(FeatureMetric, Protocol):
+    """A metric that is also reported for each class of labelled reals.
+
+    Samples with labels are compared with the reals of their class.
+    """
+
+    scored: ClassVar[Literal["samples", "reals"]]
+    """Whose scores the value is the mean of. Those of reals have classes even if the samples have no labels."""
+
+
+@runtime_checkable
 class PathMetric(Protocol):
     """A metric of how the output of a generator changes along short steps between latents."""
 
     epsilon: float
-    """Length of a step, as a share of the distance between two latents."""
+    """Length of a step, as a share of the path between two latents."""
+    space: Literal["z", "w"]
+    """Paths connect latents, z, along great circles, or styles, w, along lines."""
+    sampling: Literal["full", "end"]
+    """Steps start anywhere on a path, or at its end."""
 
     @property
     def better(self) -> Literal["lower", "higher"]:
@@ -204,7 +221,9 @@ def describe_spec(spec: DataSpec) -> str:
     if spec.vocabulary is not None:
         return "sentences"
     if spec.is_image:
-        colour = {1: "grey images", 3: "colour images", 4: "colour images with transparency"}.get(spec.shape[0], f"images of {spec.shape[0]} channels")
+        colour = {1: "grey images", 3: "colour images", 4: "colour images with transparency"}.get(
+            spec.shape[0], f"images of {spec.shape[0]} channels"
+        )
         return f"{colour} of {spec.shape[2]} x {spec.shape[1]} pixels"
     if len(spec.shape) == 1:
         return f"points with {spec.shape[0]} coordinates"

@@ -6,15 +6,16 @@ reals   ─▶ features ─▶ real-vs-real reference: the value for other reals
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from equipoise.core.metric import (
     CONFIDENCE,
     Bootstrap,
+    ClassMetric,
     FeatureMetric,
     LikelihoodMetric,
     MetricResult,
@@ -24,8 +25,10 @@ from equipoise.core.metric import (
     check_independent,
 )
 from equipoise.errors import SettingError, UndefinedMetricError
+from equipoise.evaluation.by_class import ClassValue, LabelledFeatures, values_by_class
 from equipoise.evaluation.description import describe_data
-from equipoise.evaluation.samples import count_non_finite, sample_path_steps
+from equipoise.evaluation.path_steps import sample_path_steps
+from equipoise.evaluation.samples import count_non_finite
 from equipoise.evaluation.selection import AnyMetric, live_metric, missing_packages, select_metrics
 from equipoise.evaluation.subject import (
     EvaluationData,
@@ -56,7 +59,8 @@ class MetricRow:
 
     `value`: finite; None if the metric has no value for these samples and reals, and `reason` says why. `interval`: of
     95 %, None if the metric has none. `features`: digest of the feature network. `seconds`: time taken, excluding
-    features that an earlier metric already extracted.
+    features that an earlier metric already extracted. `classes`: values by class, for metrics that have them, if the
+    reals have labels.
     """
 
     metric: str
@@ -70,6 +74,15 @@ class MetricRow:
     warnings: tuple[str, ...]
     seconds: float
     reason: str | None = None
+    classes: tuple[ClassValue, ...] = ()
+
+
+class ComputedMetric(NamedTuple):
+    """A metric of samples, its real-vs-real reference, and its values by class."""
+
+    result: MetricResult
+    floor: Floor | None = None
+    classes: tuple[ClassValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class EvaluationResult:
 
 
 def evaluate(request: EvaluationRequest) -> EvaluationResult:
-    """Evaluate samples. The same seed gives the same values.
+    """Evaluate samples. The same seed gives the same values; only times differ.
 
     Raises EquipoiseError if samples or data cannot be read or do not fit, or if a metric must not be reported.
     """
@@ -101,15 +114,16 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
         raise SettingError(f"{name} compares each sample with its target; it needs a run that translates paired inputs")
     samples = len(data.sample_set.samples)
     is_path = isinstance(metric, PathMetric)
-    reason, floor, result = None, None, MetricResult(math.nan)
+    reason, computed = None, ComputedMetric(MetricResult(math.nan))
     if non_finite := count_non_finite(data.sample_set.samples):
         reason = f"{non_finite:,} of {samples:,} samples contain non-finite values"
     else:
         try:
-            result, floor = _value(name, metric, data)
-            reason = None if math.isfinite(result.value) else _explain_undefined(result)
+            computed = _value(name, metric, data)
+            reason = None if math.isfinite(computed.result.value) else _explain_undefined(computed.result)
         except UndefinedMetricError as error:
             reason = str(error)
+    result, floor = computed.result, computed.floor
     return MetricRow(
         metric=name,
         value=result.value if reason is None else None,
@@ -122,6 +136,7 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
         warnings=(*result.warnings, *_live_warnings(name, metric, data)) if reason is None else (),
         seconds=time.monotonic() - start,
         reason=reason,
+        classes=computed.classes if reason is None else (),
     )
 
 
@@ -132,16 +147,16 @@ def _explain_undefined(result: MetricResult) -> str:
     return "infinite" if math.isinf(result.value) else "undefined: too few samples or reals, or values that are invalid"
 
 
-def _value(name: str, metric: AnyMetric, data: EvaluationData) -> tuple[MetricResult, Floor | None]:
-    """Compute a metric, and its real-vs-real reference if it has one."""
+def _value(name: str, metric: AnyMetric, data: EvaluationData) -> ComputedMetric:
+    """Compute a metric, with its real-vs-real reference and its values by class if it has them."""
     if isinstance(metric, PathMetric):
-        return _compute_along_path(name, metric, data, min(len(data.sample_set.samples), MAX_PATHS)), None
+        return ComputedMetric(_compute_along_path(name, metric, data, min(len(data.sample_set.samples), MAX_PATHS)))
     if isinstance(metric, LikelihoodMetric):
-        return _compute_from_likelihood(name, metric, data), None
+        return ComputedMetric(_compute_from_likelihood(name, metric, data))
     if isinstance(metric, FeatureMetric):
         return _compute(metric, data)
     real = ReferenceSet(data.reals.real, data.reals.condition, train=data.train.real, spec=data.context.data.spec)
-    return MetricResult(metric.value(metric.statistics(real), data.sample_set.samples)), None
+    return ComputedMetric(MetricResult(metric.value(metric.statistics(real), data.sample_set.samples)))
 
 
 def _live_warnings(name: str, metric: AnyMetric, data: EvaluationData) -> tuple[str, ...]:
@@ -154,8 +169,8 @@ def _live_warnings(name: str, metric: AnyMetric, data: EvaluationData) -> tuple[
     return ()
 
 
-def _compute(metric: FeatureMetric, data: EvaluationData) -> tuple[MetricResult, Floor | None]:
-    """Compute a metric of features, and its real-vs-real reference."""
+def _compute(metric: FeatureMetric, data: EvaluationData) -> ComputedMetric:
+    """Compute a metric of features, its real-vs-real reference and its values by class."""
 
     def extract(part: Part) -> Tensor:
         return data.features(metric.features, part)
@@ -163,15 +178,33 @@ def _compute(metric: FeatureMetric, data: EvaluationData) -> tuple[MetricResult,
     train = extract("train") if metric.needs_train else None
     spec = data.context.data.spec
     real = ReferenceSet(extract("reals"), data.reals.condition, train=train, spec=spec, held_out=data.held_out)
-    result = metric.compute(real, extract("samples"), Bootstrap(RESAMPLES, data.context.request.seed))
+    bootstrap = Bootstrap(RESAMPLES, data.context.request.seed)
+    samples = extract("samples")
+    result = metric.compute(real, samples, bootstrap)
+    others: LabelledFeatures | None = None
+    try:
+        if _has_other_reals(data) and not metric.needs_train:
+            labels, features = data.train.condition, extract("other_reals")
+            labels = None if labels is None else labels[: len(features)]
+            others = LabelledFeatures(features, labels, metric.compute(real, features, Bootstrap()))
+            floor: Floor | None = Floor(others.result.value, len(features))
+        else:
+            floor = _half_reference(metric, real)
+    except UndefinedMetricError:  # the reference has fewer reals than the metric had
+        floor = None
+    classes: tuple[ClassValue, ...] = ()
+    if isinstance(metric, ClassMetric):
+        labelled = LabelledFeatures(samples, data.sample_set.labels, result)
+        classes = values_by_class(metric, real, labelled, others, bootstrap)
+    return ComputedMetric(_warn_about_limit(result, train, data), floor, classes)
+
+
+def _warn_about_limit(result: MetricResult, train: Tensor | None, data: EvaluationData) -> MetricResult:
+    """Add a warning to the result of a metric that searched a part of the training reals for copies."""
     if train is not None and (total := data.context.training_data.count("train") or 0) > len(train):
         warning = f"searched for copies of {len(train):,} of {total:,} training reals only"
-        result = replace(result, warnings=(*result.warnings, warning))
-    use_train = _has_other_reals(data) and not metric.needs_train
-    try:
-        return result, _real_reference(metric, real, extract if use_train else None)
-    except UndefinedMetricError:  # the reference has fewer reals than the metric had
-        return result, None
+        return replace(result, warnings=(*result.warnings, warning))
+    return result
 
 
 def _has_other_reals(data: EvaluationData) -> bool:
@@ -179,18 +212,11 @@ def _has_other_reals(data: EvaluationData) -> bool:
     return data.split == "held_out" and data.context.separate_training_data is None
 
 
-def _real_reference(
-    metric: FeatureMetric, real: ReferenceSet, extract: Callable[[Part], Tensor] | None
-) -> Floor | None:
-    """Compute the metric of training reals instead of samples, as many as there are samples.
+def _half_reference(metric: FeatureMetric, real: ReferenceSet) -> Floor | None:
+    """Compute the metric for one half of the reals relative to the other half.
 
-    Without `extract`, because the metric already uses the training reals, compute it for one half of the reals
-    relative to the other half, which is also searched for copies if the reals were trained on; None for fewer than two
-    reals in each half.
+    The other half is also searched for copies if the reals were trained on. None for fewer than two reals in each half.
     """
-    if extract is not None:
-        fake = extract("other_reals")
-        return Floor(metric.compute(real, fake, Bootstrap()).value, len(fake))
     half = len(real) // 2
     if half < 2:
         return None
@@ -205,8 +231,8 @@ def _compute_along_path(name: str, metric: PathMetric, data: EvaluationData, cou
     generator, seed = data.context.generator, data.context.request.seed
     if generator is None:
         raise SettingError(f"{name} needs a generator; pass a run instead of a folder of samples")
-    starts, ends = sample_path_steps(generator, count, seed, data.reals.condition, metric.epsilon)
-    return metric.compute_along_path(starts, ends, Bootstrap(RESAMPLES, seed))
+    steps = sample_path_steps(generator, count, seed, data.reals.condition, metric)
+    return metric.compute_along_path(steps.starts, steps.ends, Bootstrap(RESAMPLES, seed))
 
 
 def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: EvaluationData) -> MetricResult:
@@ -220,9 +246,10 @@ def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: Evaluati
 
 def _protocol(data: EvaluationData) -> dict[str, Any]:
     """Return the common protocol of all rows, as JSON values."""
-    protocol = describe_data(data)
+    protocol, cost = describe_data(data), data.sample_set.cost
     return {
         **protocol,
+        "sampling": None if cost is None else cost.to_json(),
         "notes": [*protocol["notes"], *missing_packages(data.context)],
         "interval": {"level": CONFIDENCE, "draws": RESAMPLES, "by": "bootstrap"},
         "floor": {"of": "training reals instead of samples" if _has_other_reals(data) else "one half of the reals"},

@@ -11,17 +11,22 @@ from torch import Tensor
 from equipoise.core.data import Batch, DataSet, DataSpec
 from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.metric import describe_spec
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import DataError
+from equipoise.evaluation.sampling_cost import SamplingCost, generate_timed
 from equipoise.inference.generator import Generator
-from equipoise.inference.latent_space import slerp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSet:
-    """Samples to evaluate. `samples`: (N, ...) float32, images in [-1, 1]. `origin`: their source, as JSON values."""
+    """Samples to evaluate. `samples`: (N, ...) float32, images in [-1, 1]. `origin`: their source, as JSON values.
+
+    `labels`: (N,) int64, which they were generated from, if any. `cost`: of generating them; None for those from files.
+    """
 
     samples: Tensor
     origin: Mapping[str, object]
+    labels: Tensor | None = None
+    cost: SamplingCost | None = None
 
 
 def generate_samples(folder: Path, generator: Generator, count: int, seed: int, labels: Tensor | None) -> SampleSet:
@@ -29,42 +34,25 @@ def generate_samples(folder: Path, generator: Generator, count: int, seed: int, 
 
     Raises DataError if the model takes labels and there are none.
     """
-    sampled_labels = _labels(generator, count, seed, labels)
-    samples = generator.generate(generator.latents(count, seed=seed), sampled_labels)
+    sampled_labels = choose_labels(generator, count, seed, labels)
+    generated = generate_timed(generator, generator.latents(count, seed=seed), sampled_labels)
     label_source = "as those of the reals" if sampled_labels is not None else None
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source}
-    return SampleSet(samples, origin)
+    return SampleSet(generated.samples, origin, sampled_labels, generated.cost)
 
 
 def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> SampleSet:
     """Generate one sample from each of `inputs` (N, ...), in the same order."""
-    samples = generator.generate(generator.latents(len(inputs)), inputs)
+    generated = generate_timed(generator, generator.latents(len(inputs)), inputs)
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "of": "the inputs of the reals"}
-    return SampleSet(samples, origin)
+    return SampleSet(generated.samples, origin, cost=generated.cost)
 
 
-def sample_path_steps(
-    generator: Generator, count: int, seed: int, labels: Tensor | None, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    """Generate samples (count, ...) at the start and at the end of steps of length `epsilon`.
+def choose_labels(generator: Generator, count: int, seed: int, labels: Tensor | None) -> Tensor | None:
+    """Return `count` labels sampled from `labels` (M,); None for a model without labels.
 
-    Steps lie on great circles between two random latents. Raises SettingError for a model without latents.
+    Raises DataError if the model takes labels and there are none.
     """
-    if generator.model.source is not None:
-        raise SettingError(f"{generator.model.name} has no latents: it translates images; remove the metric")
-    latents = [generator.latents(count, seed=number) for number in (seed, seed + 1)]
-    shares = torch.rand(count, generator=torch.Generator().manual_seed(seed + 2)).tolist()
-    sampled_labels = _labels(generator, count, seed, labels)
-    ends = []
-    for offset in (0.0, epsilon):
-        between = [
-            slerp(start[None], end[None], share + offset) for start, end, share in zip(*latents, shares, strict=True)
-        ]
-        ends.append(generator.generate(torch.cat(between), sampled_labels))
-    return ends[0], ends[1]
-
-
-def _labels(generator: Generator, count: int, seed: int, labels: Tensor | None) -> Tensor | None:
     if not generator.model.num_classes:
         return None
     if labels is None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -269,7 +269,7 @@ def _generate(context: EvaluationContext, count: int, reals: Batch, train: Batch
         return translate_inputs(request.samples, generator, reals.source)
     if generator.model.num_classes and reals.condition is None and train.condition is not None:
         samples = generate_samples(request.samples, generator, count, request.seed, train.condition)
-        return SampleSet(samples.samples, {**samples.origin, "labels": "as those of the training data"})
+        return replace(samples, origin={**samples.origin, "labels": "as those of the training data"})
     return generate_samples(request.samples, generator, count, request.seed, reals.condition)
 
 

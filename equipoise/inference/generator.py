@@ -134,6 +134,11 @@ class Generator:
         raise UnknownNameError("class", text, names)
 
     @property
+    def batch_size(self) -> int:
+        """Number of samples that are generated at once."""
+        return BATCH_SIZE if self.spec.vocabulary is None else SENTENCES_BATCH_SIZE
+
+    @property
     def log_likelihood(self) -> Callable[[Tensor], Tensor] | None:
         """Function from samples (N, ...) to log-likelihoods (N,) in nats; None for a model without likelihood."""
         log_likelihood = self.model.log_likelihood
@@ -147,7 +152,7 @@ class Generator:
         of `sampling` that has no effect in the model.
         """
         sampling.check_acts(self.model.samplings, self.model.name)
-        size = BATCH_SIZE if self.spec.vocabulary is None else SENTENCES_BATCH_SIZE
+        size = self.batch_size
         samples = []
         for start in range(0, len(latents), size):
             rows = torch.arange(start, start + size).clamp(max=len(latents) - 1)  # the last batch repeats its last row

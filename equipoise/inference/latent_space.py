@@ -66,13 +66,15 @@ def select_latents(
     )
 
 
-def lerp(start: Tensor, end: Tensor, t: float) -> Tensor:
-    """Interpolate linearly: (1 - t) start + t end, for tensors of the same shape and t in [0, 1]."""
+def lerp(start: Tensor, end: Tensor, t: float | Tensor) -> Tensor:
+    """Interpolate linearly: (1 - t) start + t end, for tensors of the same shape and t in [0, 1], one or one per row."""
     return (1 - t) * start + t * end
 
 
-def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
+def slerp(start: Tensor, end: Tensor, t: float | Tensor) -> Tensor:
     """Interpolate from start to end, both (N, ...), along great circles, with the length changing linearly.
+
+    `t`: in [0, 1], one or one per row, (N, 1).
 
     With unit vectors a, b and the angle w between them: (sin((1 - t) w) a + sin(t w) b) / sin w (Shoemake 1985,
     section 3.3). White 2016 (Sampling Generative Networks, section 2.1) introduced it for latents: Gaussian latents of

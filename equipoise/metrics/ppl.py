@@ -1,13 +1,17 @@
 """Perceptual path length: how much samples change along a short step between two latents: lower is smoother.
 
-    PPL = E d(G(slerp(z₁, z₂; t)), G(slerp(z₁, z₂; t + ε))) / ε²,   ε = 1e-4, t uniform on [0, 1]
+    PPL in z = E d(G(slerp(z₁, z₂; t)), G(slerp(z₁, z₂; t + ε))) / ε²
+    PPL in w = E d(g(lerp(f(z₁), f(z₂); t)), g(lerp(f(z₁), f(z₂); t + ε))) / ε²,   ε = 1e-4
 
-Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 4.1, in latent
-space; the lowest and the highest percent of all steps are discarded, as in the authors' code. d is LPIPS on VGG-16
-(needs the extra `metrics`), or the distance of `perceptual_efficientnet_lite0`, whose values are comparable only with
-each other.
+Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 4.1: f is the
+mapping network and g the synthesis network of a generator that has both. t is uniform on [0, 1], or 0 for steps at the
+end of a path, which is a style of the generator itself, not one between two of them (same section). Karras et al. 2020,
+"Analyzing and Improving the Image Quality of StyleGAN", report `ppl:w_end`. The lowest and the highest percent of all
+steps are discarded, as in the authors' code. d is LPIPS on VGG-16 (needs the extra `metrics`), or the distance of
+`perceptual_efficientnet_lite0`, whose values are comparable only with each other.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -28,6 +32,17 @@ __all__ = ["Ppl"]
 class Ppl:
     """Perceptual path length. It needs a generator, so it is computed for runs, not for folders of images."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "z_full": {"space": "z", "sampling": "full"},
+        "z_end": {"space": "z", "sampling": "end"},
+        "w_full": {"space": "w", "sampling": "full"},
+        "w_end": {"space": "w", "sampling": "end"},
+    }
+
+    space: Literal["z", "w"] = "z"
+    """z for paths between latents, w for those between styles of a generator with a mapping network"""
+    sampling: Literal["full", "end"] = "full"
+    """full for steps anywhere on a path, end for those at its end"""
     distance: Literal["efficientnet_lite0", "vgg"] = "efficientnet_lite0"
     """efficientnet_lite0, or vgg for LPIPS as published"""
     weights: str | None = None
@@ -51,7 +66,7 @@ class Ppl:
         """Digest of the network of the distance."""
         if self.distance == "vgg":
             return _features_lpips.BACKBONES["vgg"].published.digest
-        return _features_efficientnet.DIGEST
+        return _features_efficientnet.EfficientNetFeatures.digest
 
     def suits(self, spec: DataSpec) -> bool:
         """Return whether the data are grey or colour images, of any size."""

@@ -28,6 +28,7 @@ class Recall(SelectableFeaturesMixin):
     """k of the k-th nearest neighbour that defines the radius of a ball"""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
+    scored: ClassVar[Literal["samples", "reals"]] = "reals"
 
     def __post_init__(self) -> None:
         validation.check_at_least(1, neighbours=self.neighbours)

@@ -94,6 +94,52 @@ def test_run_is_evaluated_with_default_metrics(call, trained: Path) -> None:
     assert rows["fd_digits"]["value"] > 5 * rows["fd_digits"]["floor"]["value"], "twelve steps do not train a generator"
     assert output["protocol"]["interval"] == {"level": 0.95, "draws": 200, "by": "bootstrap"}
     assert set(output["protocol"]["versions"]) >= {"torch", "equipoise"}
+    cost = output["protocol"]["sampling"]
+    assert cost["seconds_per_1000"] > 0
+    assert cost["cpu_seconds_per_1000"] > 0
+    assert (cost["count"], cost["batch_size"], cost["device"]) == (150, 16, "cpu")
+
+
+def test_classes_of_a_run_are_reported(call, trained: Path) -> None:
+    """A conditional generator of digits: recall by class within the samples of that class."""
+    words = (trained, "--count", 300, "--metrics", "kd_digits,precision,recall")
+    rows = {row["metric"]: row for row in json.loads(call(*words, "--json")[1])["metrics"]}
+    assert rows["kd_digits"]["classes"] == []
+    for name in ("precision", "recall"):
+        classes = rows[name]["classes"]
+        assert [value["name"] for value in classes] == [str(digit) for digit in range(10)]
+        assert sum(value["samples"] for value in classes) == 300
+        assert sum(value["reals"] for value in classes) == 300
+        assert all(0 <= value["value"] <= 1 and value["floor"] > 0.3 for value in classes)
+    lines = call(*words)[1].splitlines()
+    table = lines[5:16]
+    assert table[0].split() == ["class", "precision", "recall", "samples", "reals"]
+    assert [line.split()[0] for line in table[1:]] == [str(digit) for digit in range(10)]
+    assert lines[17].startswith("300 samples of ")
+    assert "s per 1,000 samples (" in lines[18]
+    assert lines[18].split(" s of CPU time), ")[1].startswith("16 at once on cpu, ")
+
+
+def test_reals_of_samples_without_labels_have_classes(call, digits: Path) -> None:
+    """120 training digits in files reach every class; they have no labels of their own, so precision has no classes."""
+    words = ("--against", "digits", "--option", "data.image_size=16", "--metrics", "precision,recall", "--count", 120)
+    output = json.loads(call(digits, *words, "--json")[1])
+    precision, recall = output["metrics"]
+    assert precision["classes"] == []
+    assert {value["samples"] for value in recall["classes"]} == {120}
+    share = sum(value["value"] * value["reals"] for value in recall["classes"]) / recall["reals"]
+    assert share == pytest.approx(recall["value"])
+    assert output["protocol"]["sampling"] is None
+
+
+def test_many_classes_are_shortened(call, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from equipoise.cli.commands import evaluate as command
+
+    monkeypatch.setattr(command, "MAX_CLASSES", 3)
+    lines = call(trained, "--count", 300, "--metrics", "recall")[1].splitlines()
+    values = [float(line.split()[1]) for line in lines[4:7]]
+    assert values == sorted(values)
+    assert lines[7] == "3 of 10 classes, those with the lowest recall; all: --json"
 
 
 def test_same_seed_gives_same_values(trained: Path) -> None:
@@ -109,7 +155,8 @@ def test_table_of_text_output(call, digits: Path) -> None:
         digits, "--against", "digits", "--option", "data.image_size=16", "--metrics", "kd_digits,recall"
     )
     assert code == 0
-    head, first, second, empty, shared, *notes, beware = out.splitlines()
+    head, first, second, *rest = out.splitlines()
+    empty, (shared, *notes, beware) = rest[0], rest[rest.index("", 1) + 1 :]
     assert all(note.startswith("samples: ") for note in notes)
     assert head.split()[:5] == ["metric", "value", "95", "%", "interval"]
     assert head.split()[-3:] == ["samples", "reals", "features"]
@@ -189,6 +236,8 @@ def test_path_length_needs_a_run(trained: Path, digits: Path, monkeypatch: pytes
     (row,) = evaluate(EvaluationRequest(samples=trained, metrics=("ppl",), count=60)).rows
     assert row.value > 0
     assert (row.samples, row.reals, row.floor) == (6, 0, None)
+    with pytest.raises(SettingError, match="dcgan has no mapping network, so it has no path lengths in w"):
+        evaluate(EvaluationRequest(samples=trained, metrics=("ppl:w_end",), count=60))
     options = {"data": {"image_size": "16"}}
     with pytest.raises(SettingError, match="ppl needs a generator; pass a run"):
         evaluate(EvaluationRequest(samples=digits, against="digits", metrics=("ppl",), options=options))

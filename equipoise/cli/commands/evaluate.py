@@ -1,7 +1,7 @@
 """Evaluate the samples of a run, or those in a folder or file, with metrics."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,13 @@ EXAMPLES = (
     "equipoise evaluate runs/digits-dcgan-1 --metrics precision,recall --count 1000",
 )
 JSON_KEYS: dict[str, str] = {
-    "metrics": "a list with a table per metric",
-    "protocol": "what was compared: samples, reals, seed, notes",
+    "metrics": "a list with a table per metric, with values by class",
+    "protocol": "what was compared: samples, reals, seed, notes; seconds per 1,000 samples",
     "neighbours": "path of the sheet, with --neighbours",
 }
 SPLITS = ("held_out", "train", "valid", "test")
+MAX_CLASSES = 20
+"""Largest number of classes in the table."""
 COLUMNS = ("metric", "value", "95 % interval", "real-vs-real", "samples", "reals", "features")
 
 
@@ -152,11 +154,48 @@ def _parse_options(words: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _format_result(result: "EvaluationResult") -> str:
-    """Format a table with a row per metric, then the protocol, then warnings."""
+    """Format a table with a row per metric, one with a row per class, then the protocol, then warnings."""
     lines = [COLUMNS, *(_cells(row) for row in result.rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    aligned = ["  ".join(_align(line, widths)).rstrip() for line in lines]
-    return "\n".join((*aligned, "", *_format_protocol(result), *_format_warnings(result)))
+    tables = (*_format_table(lines), "", *_format_classes(result))
+    return "\n".join((*tables, *_format_protocol(result), *_format_warnings(result)))
+
+
+def _format_table(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align the cells of lines: the first column to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return ["  ".join(_align(line, widths)).rstrip() for line in lines]
+
+
+def _format_classes(result: "EvaluationResult") -> list[str]:
+    """Format a table with a row per class and a column per metric that has values by class.
+
+    Only MAX_CLASSES of many classes, those with the lowest value of the last of these metrics, lowest first.
+    """
+    rows = [row for row in result.rows if row.classes]
+    if not rows:
+        return []
+    numbers, last = range(len(rows[-1].classes)), rows[-1]
+    note = []
+    if len(numbers) > MAX_CLASSES:
+        values = {number: last.classes[number].value for number in numbers}
+        lowest = sorted(numbers, key=lambda number: -1.0 if (value := values[number]) is None else value)
+        note = [f"{MAX_CLASSES} of {len(numbers):,} classes, those with the lowest {last.metric}; all: --json", ""]
+        numbers = lowest[:MAX_CLASSES]
+    head = ("class", *(row.metric for row in rows), "samples", "reals")
+    lines = [
+        (
+            last.classes[number].name,
+            *(_format_value(row.classes[number].value) for row in rows),
+            f"{last.classes[number].samples:,}",
+            f"{last.classes[number].reals:,}",
+        )
+        for number in numbers
+    ]
+    return [*_format_table([head, *lines]), *(note or [""])]
+
+
+def _format_value(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _format_warnings(result: "EvaluationResult") -> list[str]:
@@ -187,7 +226,7 @@ def _cells(row: "MetricRow") -> tuple[str, ...]:
     counts = f"{row.samples:,}", f"{row.reals:,}"
     return (
         name,
-        "–" if row.value is None else f"{row.value:.4g}",
+        _format_value(row.value),
         interval,
         floor + floor_count,
         *counts,
@@ -202,10 +241,22 @@ def _format_reals(reals: Mapping[str, object]) -> str:
     return f"{reals['count']:,} {reals['split']} reals of {reals['path'] or reals['data']}"
 
 
+def _format_cost(cost: Mapping[str, object] | None) -> list[str]:
+    """Format the time that samples of a run take."""
+    if cost is None:
+        return []
+    threads = f"{cost['threads']} thread{'s' * (cost['threads'] != 1)}"
+    return [
+        f"{cost['seconds_per_1000']:.3g} s per 1,000 samples ({cost['cpu_seconds_per_1000']:.3g} s of CPU time), "
+        f"{cost['batch_size']} at once on {cost['device']}, {threads}"
+    ]
+
+
 def _format_protocol(result: "EvaluationResult") -> list[str]:
     reals, samples = result.protocol["reals"], result.protocol["samples"]
     source = f"{samples['run']}, step {samples['step']}," if "run" in samples else f"{samples['files']},"
     return [
         f"{samples['count']:,} samples of {source} seed {result.protocol['seed']}, against {_format_reals(reals)}",
+        *_format_cost(result.protocol["sampling"]),
         *result.protocol["notes"],
     ]

@@ -1,0 +1,78 @@
+"""Samples at both ends of short steps between latents, for path lengths."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from equipoise.core.metric import PathMetric
+from equipoise.core.sampling import DEFAULT_SAMPLING
+from equipoise.errors import SettingError
+from equipoise.evaluation.samples import choose_labels
+from equipoise.inference.generator import Generator
+from equipoise.inference.latent_space import lerp, slerp
+
+Interpolate = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class PathSteps(NamedTuple):
+    """Samples (N, ...) at the start and at the end of N steps."""
+
+    starts: Tensor
+    ends: Tensor
+
+
+def sample_path_steps(
+    generator: Generator, count: int, seed: int, labels: Tensor | None, metric: PathMetric
+) -> PathSteps:
+    """Generate samples at both ends of `count` steps, as the metric defines them.
+
+    A step has one label, one of `labels` (M,), at both ends, and the same noise in all layers. Raises SettingError for
+    a model without latents, and for steps between styles of a model that has none.
+    """
+    model = generator.model
+    if model.source is not None:
+        raise SettingError(f"{model.name} has no latents: it translates images; remove the metric")
+    latents = [generator.latents(count, seed=number) for number in (seed, seed + 1)]
+    shares = torch.rand(count, 1, generator=torch.Generator().manual_seed(seed + 2)).double()
+    if metric.sampling == "end":
+        shares = torch.zeros_like(shares)
+    step_labels = choose_labels(generator, count, seed, labels)
+    if metric.space == "z":
+        ends = [_between(latents, shares + offset, slerp) for offset in (0.0, metric.epsilon)]
+        return PathSteps(*(generator.generate(points, step_labels) for points in ends))
+    styles = [_map_latents(generator, part, step_labels) for part in latents]
+    ends = [_between(styles, shares + offset, lerp) for offset in (0.0, metric.epsilon)]
+    return PathSteps(*(_synthesize(generator, points) for points in ends))
+
+
+def _between(points: Sequence[Tensor], shares: Tensor, interpolate: Interpolate) -> Tensor:
+    """Return the points (N, ...) on the paths between two sets of N points, after shares (N, 1) of the paths."""
+    start, end = points
+    return interpolate(start.flatten(1).double(), end.flatten(1).double(), shares).view(start.shape).to(start.dtype)
+
+
+@torch.no_grad()
+def _map_latents(generator: Generator, latents: Tensor, labels: Tensor | None) -> Tensor:
+    """Return the styles (N, L, D) of latents. Raises SettingError for a model without styles."""
+    styles, name = generator.model.styles, generator.model.name
+    if styles is None:
+        raise SettingError(f"{name} has no mapping network, so it has no path lengths in w; use ppl:z_full")
+    rows = torch.arange(len(latents)).split(generator.batch_size)
+    parts = (
+        styles.map(generator.networks, latents[part], None if labels is None else labels[part], DEFAULT_SAMPLING)
+        for part in rows
+    )
+    return torch.cat(list(parts))
+
+
+@torch.no_grad()
+def _synthesize(generator: Generator, styles: Tensor) -> Tensor:
+    """Return the samples (N, ...) of styles (N, L, D)."""
+    space = generator.model.styles
+    assert space is not None
+    parts = (
+        space.synthesize(generator.networks, part, DEFAULT_SAMPLING) for part in styles.split(generator.batch_size)
+    )
+    return torch.cat(list(parts)).float()
