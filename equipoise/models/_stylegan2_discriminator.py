@@ -99,7 +99,8 @@ class HalvingBlock(nn.Module):
         changed = leaky_relu(changed, SLOPE, inplace=True)
         if self.skip is None or self.halving is None:
             return changed
-        return changed + self.skip(self.halving(maps))
+        skipped: Tensor = self.skip(self.halving(maps))
+        return changed + skipped
 
 
 class LabelMapping(nn.Module):

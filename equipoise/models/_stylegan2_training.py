@@ -70,13 +70,13 @@ class StyleTraining:
         return Loss(total, terms=terms, memory=memory)
 
     def correct_settings(
-        self, settings: OptimizerSettings, network: str, moment: Moment[StyleGAN2Knobs]
+        self, settings: OptimizerSettings, network: str, moment: AdversarialMoment
     ) -> OptimizerSettings:
         """Correct Adam's settings of the generator for its k + 1 updates in k steps if the penalty is on.
 
         c = k / (k + 1) in learning rate and decays, as for lazy penalties of the discriminator: appendix B.
         """
-        if network != "generator" or not moment.knobs.path_length_weight:
+        if network != "generator" or not cast(StyleGAN2Knobs, moment.knobs).path_length_weight:
             return settings
         c = self.interval / (self.interval + 1)
         return dataclasses.replace(settings, lr=settings.lr * c, beta1=settings.beta1**c, beta2=settings.beta2**c)

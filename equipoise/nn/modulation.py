@@ -27,7 +27,8 @@ def demodulation(weight: Tensor, scales: Tensor) -> Tensor:
     """
     with torch.autocast(scales.device.type, enabled=False):
         squares = weight.float().square().sum(dim=(2, 3))
-        return (scales.float().square() @ squares.T + EPSILON).rsqrt()
+        factors: Tensor = (scales.float().square() @ squares.T + EPSILON).rsqrt()
+        return factors
 
 
 class ModulatedConv2d(nn.Module):
@@ -87,8 +88,9 @@ class ModulatedOutput(nn.Module):
         weight = self.weight[:, :, 0, 0] * self.scale * self.affine(style)[:, None, :]
         height, width = maps.shape[2:]
         pixels = maps.permute(0, 2, 3, 1).flatten(1, 2)
-        colours = torch.baddbmm(self.bias, pixels, weight.transpose(1, 2))
-        return colours.transpose(1, 2).unflatten(2, (height, width))
+        colours: Tensor = torch.baddbmm(self.bias, pixels, weight.transpose(1, 2))
+        images: Tensor = colours.transpose(1, 2).unflatten(2, (height, width))
+        return images
 
 
 @torch.no_grad()

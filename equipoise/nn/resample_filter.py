@@ -109,7 +109,7 @@ class _ConstantFilter(torch.autograd.Function):
         ctx.save_for_backward(kernel)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (kernel,) = ctx.saved_tensors  # type: ignore[attr-defined]
         stride, padding, is_transposed = ctx.geometry  # type: ignore[attr-defined]
         return _filter(gradient, kernel, stride, padding, is_transposed=not is_transposed), None, None, None, None

@@ -1,4 +1,4 @@
-"""Modulated convolutions: demodulated norms, and agreement with convolutions of scaled weights, one group per sample."""
+"""Modulated convolutions: demodulated norms, agreement with convolutions of scaled weights, one group per sample."""
 
 import math
 
