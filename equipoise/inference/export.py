@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
-from equipoise.core.sampling import DEFAULT_SAMPLING
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import EquipoiseError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.inference.generator import Generator, build_generator
@@ -48,6 +48,8 @@ CHECK_BATCH = 16
 TOLERANCE = 1e-4
 """Largest allowed difference between samples of an ONNX graph and of the generator, on a range of 2: a fiftieth of one
 of 256 grey levels."""
+GRAPH_SAMPLINGS = ("psi", "cutoff", "noise")
+"""Options of sampling that a graph can have built in; latents are its input."""
 PACKAGES_MISSING = (
     "--format onnx needs packages that are not installed; install them with: pip install 'equipoise[export]'"
 )
@@ -69,13 +71,20 @@ class ExportResult:
 
 
 def export(
-    folder: str | Path, format: ExportFormat, out: Path, *, step: StepChoice | None = None, force: bool = False
+    folder: str | Path,
+    format: ExportFormat,
+    out: Path,
+    *,
+    step: StepChoice | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    force: bool = False,
 ) -> ExportResult:
     """Write the networks of a run, or of one of its checkpoints, to the folder `out`, which is created if necessary.
 
-    `step`: see :func:`equipoise.inference.generator.load`. Existing files with other content are replaced only with
-    `force`. Weights are float32 for every training precision. Raises ExportError if the samples differ or a file
-    exists, CheckpointError for a run without weights, SettingError for an unknown format.
+    `step`: see :func:`equipoise.inference.generator.load`. `sampling`: psi, cutoff and noise of a graph, which has them
+    built in. Existing files with other content are replaced only with `force`. Weights are float32 for every training
+    precision. Raises ExportError if the samples differ or a file exists, CheckpointError for a run without weights,
+    SettingError for an unknown format, and for an option of `sampling` that has no effect in it.
     """
     if format not in get_args(ExportFormat):
         raise SettingError(f"format '{format}' does not exist; use one of: {', '.join(get_args(ExportFormat))}")
@@ -83,9 +92,10 @@ def export(
     run = weights.run
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     generator = build_generator(weights)
-    description = describe_generator(generator, experiment)
+    _check_sampling(generator, format, sampling)
+    description = describe_generator(generator, experiment, sampling)
     if format == "onnx":
-        contents, difference = _export_onnx(generator, description)
+        contents, difference = _export_onnx(generator, description, sampling)
     else:
         contents, difference = _export_tensors(weights, generator, description, format)
     contents[MODEL] = (json.dumps(description, indent=2) + "\n").encode()
@@ -100,6 +110,16 @@ def export(
     return ExportResult(tuple(paths), difference)
 
 
+def _check_sampling(generator: Generator, format: ExportFormat, sampling: Sampling) -> None:
+    """Raise SettingError for an option of `sampling` that has no effect in what is exported."""
+    generator.check_sampling(sampling)
+    for name in sampling.given():
+        if format != "onnx":
+            raise SettingError(f"{name} has no effect on weights; export a graph, --format onnx, which has it built in")
+        if name not in GRAPH_SAMPLINGS:
+            raise SettingError(f"{name} has no effect in a graph; a graph can have: {', '.join(GRAPH_SAMPLINGS)}")
+
+
 def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
     """Return example inputs for the generator, by name."""
     model = generator.model
@@ -109,12 +129,12 @@ def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
     return {"latent": generator.latents(count)} | ({} if label is None else {"label": label})
 
 
-def _reference_samples(generator: Generator) -> Tensor:
+def _reference_samples(generator: Generator, sampling: Sampling = DEFAULT_SAMPLING) -> Tensor:
     """Return the samples of a generator for the example inputs."""
     inputs = _example_inputs(generator, CHECK_BATCH)
     if "source" in inputs:
         return generator.translate(inputs["source"])
-    return generator.generate(inputs["latent"], inputs.get("label"))
+    return generator.generate(inputs["latent"], inputs.get("label"), sampling)
 
 
 def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -191,20 +211,22 @@ class _GeneratorModule(nn.Module):
     """A generator as one module. Maps latent (B, ...) and optionally label (B,), or source image, to samples (B,
     ...)."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, sampling: Sampling) -> None:
         super().__init__()
-        self.model = generator.model
+        self.model, self.sampling = generator.model, sampling
         self.networks = nn.ModuleDict({name: generator.networks[name] for name in generator.model.averaged})
 
     def forward(self, first: Tensor, label: Tensor | None = None) -> Tensor:
         """Compute `Model.generate`. `first`: the latent, or the source image of a model that translates images."""
         if self.model.source is None:
-            return self.model.generate(dict(self.networks), first, label, DEFAULT_SAMPLING)
+            return self.model.generate(dict(self.networks), first, label, self.sampling)
         no_latent = torch.zeros(first.shape[0], 1)
-        return self.model.generate(dict(self.networks), no_latent, first, DEFAULT_SAMPLING)
+        return self.model.generate(dict(self.networks), no_latent, first, self.sampling)
 
 
-def _export_onnx(generator: Generator, description: ModelDescription) -> tuple[dict[str, bytes], float]:
+def _export_onnx(
+    generator: Generator, description: ModelDescription, sampling: Sampling
+) -> tuple[dict[str, bytes], float]:
     """Encode the graph and compare its samples, computed by ONNX Runtime with a larger batch than for tracing."""
     if generator.spec.vocabulary is not None:
         raise ExportError("a graph cannot generate sentences word by word; use --format torch or safetensors")
@@ -218,7 +240,7 @@ def _export_onnx(generator: Generator, description: ModelDescription) -> tuple[d
     inputs = {name: value.numpy() for name, value in _example_inputs(generator, CHECK_BATCH).items()}
     try:
         with _suppress_exporter_output():
-            graph = _trace(generator, tuple(inputs))
+            graph = _trace(generator, tuple(inputs), sampling)
         for node in graph.graph.node:
             del node.metadata_props[:]  # stack traces with the paths of this machine
         metadata = {"model": description["model"], "data": description["data"], "step": str(generator.step)}
@@ -233,13 +255,14 @@ def _export_onnx(generator: Generator, description: ModelDescription) -> tuple[d
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         name = generator.model.name
         raise ExportError(f"{name} cannot be exported to ONNX: {reason}; --format torch works for any model") from error
-    return {ONNX: content}, _largest_difference(_reference_samples(generator), torch.from_numpy(samples), TOLERANCE)
+    expected = _reference_samples(generator, sampling)
+    return {ONNX: content}, _largest_difference(expected, torch.from_numpy(samples), TOLERANCE)
 
 
-def _trace(generator: Generator, names: Sequence[str]) -> "ModelProto":
+def _trace(generator: Generator, names: Sequence[str], sampling: Sampling) -> "ModelProto":
     """Trace the graph with named inputs and any batch size. Raises ValueError if the batch size became a constant."""
     program = torch.onnx.export(
-        _GeneratorModule(generator).eval(),
+        _GeneratorModule(generator, sampling).eval(),
         tuple(_example_inputs(generator, TRACE_BATCH).values()),
         dynamo=True,
         input_names=names,

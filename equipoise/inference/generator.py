@@ -151,16 +151,35 @@ class Generator:
         A sample from noise is the same, bit for bit, whatever it is generated with. Raises SettingError for an option
         of `sampling` that has no effect in the model.
         """
+        self.check_sampling(sampling)
+        return apply_in_batches(
+            lambda latent, condition: self.model.generate(self.networks, latent, condition, sampling),
+            latents,
+            conditions,
+            self.batch_size,
+            fills=self.model.source is None,  # images may be large
+        ).float()
+
+    def check_sampling(self, sampling: Sampling) -> None:
+        """Raise SettingError for an option of `sampling` that has no effect in the model."""
         sampling.check_acts(self.model.samplings, self.model.name)
-        size = self.batch_size
-        samples = []
-        for start in range(0, len(latents), size):
-            rows = torch.arange(start, start + size).clamp(max=len(latents) - 1)  # the last batch repeats its last row
-            rows = rows if self.model.source is None else rows.unique()  # images may be large
-            condition = None if conditions is None else conditions[rows]
-            batch = self.model.generate(self.networks, latents[rows], condition, sampling)
-            samples.append(batch[: len(latents) - start])
-        return torch.cat(samples).float()
+        if sampling.cutoff is None:
+            return
+        if sampling.psi is None:
+            raise SettingError("cutoff has no effect without psi, which acts on these layers; add a psi such as 0.7")
+        if self.model.styles is not None and sampling.cutoff > (count := self.count_layers()):
+            raise SettingError(f"cutoff = {sampling.cutoff}: {self.model.name} has {count} layers with a style")
+
+    @torch.no_grad()
+    def count_layers(self) -> int:
+        """Return the number of layers with a style. Raises SettingError for a model without styles."""
+        styles = self.model.styles
+        if styles is None:
+            raise SettingError(
+                f"{self.model.name} has no styles, because it has no mapping network; use a run of a model that has "
+                "one, such as stylegan2"
+            )
+        return styles.map(self.networks, self.latents(1), self.labels(1), DEFAULT_SAMPLING).shape[1]
 
     def translate(self, images: Tensor, *, back: bool = False) -> Tensor:
         """Translate images (N, C, H, W), float32 in [-1, 1], to (N, C', H, W).
@@ -190,6 +209,28 @@ class Generator:
         if not back or model.reverse is None:
             return self.generate(model.latent(len(images), torch.Generator(), None), images)
         return torch.cat([model.reverse(self.networks, chunk) for chunk in torch.split(images, BATCH_SIZE)])
+
+
+def apply_in_batches(
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    values: Tensor,
+    conditions: Tensor | None,
+    size: int = BATCH_SIZE,
+    *,
+    fills: bool = True,
+) -> Tensor:
+    """Apply a function to batches of `values` (N, ...) and `conditions` (N, ...) or None; return the joined results.
+
+    `fills`: the last batch repeats its last row up to `size`, so that a result is the same, bit for bit, whatever it is
+    computed with.
+    """
+    results = []
+    for start in range(0, len(values), size):
+        rows = torch.arange(start, start + size).clamp(max=len(values) - 1)
+        rows = rows if fills else rows.unique()
+        result = function(values[rows], None if conditions is None else conditions[rows])
+        results.append(result[: len(values) - start])
+    return torch.cat(results)
 
 
 def _validate_truncation(truncation: float) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,14 @@ from equipoise.errors import SettingError
 from equipoise.inference.generator import Generator
 
 Interpolation = Literal["linear", "spherical"]
+
+
+class LatentDecoder(Protocol):
+    """Maps latents, and labels or None, to samples: a generator, or one of its spaces (see `spaces.py`)."""
+
+    def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
+        """Generate samples (N, ...) from latents (N, ...), and labels (N,) or None."""
+
 
 MAX_NUMBER = 100_000
 """Upper limit of the number of a selected sample."""
@@ -138,7 +146,11 @@ def interpolation_loop(stops: Tensor, steps: int, kind: Interpolation = "spheric
 
 
 def generate_strip(
-    generator: Generator, start: SelectedLatents, end: SelectedLatents, steps: int, kind: Interpolation = "spherical"
+    generator: LatentDecoder,
+    start: SelectedLatents,
+    end: SelectedLatents,
+    steps: int,
+    kind: Interpolation = "spherical",
 ) -> Tensor:
     """Generate samples (N, steps, ...): a row from each start to each end, with the label of its start."""
     latents = interpolation_path(start.latents, end.latents, steps, kind).transpose(0, 1)
@@ -148,7 +160,7 @@ def generate_strip(
 
 
 def generate_film(
-    generator: Generator, stops: Sequence[SelectedLatents], steps: int, kind: Interpolation = "spherical"
+    generator: LatentDecoder, stops: Sequence[SelectedLatents], steps: int, kind: Interpolation = "spherical"
 ) -> Iterator[Tensor]:
     """Yield frames (N, ...) of samples that move along the loop of their stops, with the labels of the first stop."""
     path = interpolation_loop(torch.stack([stop.latents for stop in stops]), steps, kind)

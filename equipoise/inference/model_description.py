@@ -7,6 +7,7 @@ from torch import Tensor
 
 from equipoise.core.data import Bound
 from equipoise.core.model import Model
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.experiment.settings import Experiment, installed_versions, require
 from equipoise.inference.generator import Generator
 from equipoise.nn import latents
@@ -32,19 +33,22 @@ class TensorDescription(TypedDict, total=False):
 
 
 class ModelDescription(TypedDict):
-    """The content of model.json."""
+    """The content of model.json. `sampling`: options of sampling that a graph has built in."""
 
     model: str
     data: str
     step: int
     inputs: dict[str, TensorDescription]
     outputs: dict[str, TensorDescription]
+    sampling: dict[str, float | int | str]
     class_names: list[str]
     recipe: dict[str, object]
     versions: dict[str, str]
 
 
-def describe_generator(generator: Generator, experiment: Experiment) -> ModelDescription:
+def describe_generator(
+    generator: Generator, experiment: Experiment, sampling: Sampling = DEFAULT_SAMPLING
+) -> ModelDescription:
     """Describe inputs, outputs and origin of a generator: the content of model.json."""
     spec, model = generator.spec, generator.model
     samples: TensorDescription = {"shape": ["batch", *spec.shape], "dtype": "float32"}
@@ -63,6 +67,7 @@ def describe_generator(generator: Generator, experiment: Experiment) -> ModelDes
         "step": generator.step,
         "inputs": _inputs(generator),
         "outputs": {"samples": samples},
+        "sampling": sampling.given(),
         "class_names": list(spec.class_names),
         "recipe": {"name": recipe.name, "options": recipe.options},
         "versions": installed_versions(),

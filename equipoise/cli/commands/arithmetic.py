@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
+from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
+from equipoise.cli.commands._sampling import (
+    add_sampling_flags,
+    add_space_flag,
+    parse_samples,
+    require_images,
+    space_of,
+)
 from equipoise.cli.commands._trained_run import (
     add_force_flag,
     add_label_flag,
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     from equipoise.inference.generator import Generator
     from equipoise.inference.latent_space import SelectedLatents
+    from equipoise.inference.spaces import Space
 
 ORDER = 70
 EXAMPLES = (
@@ -30,8 +38,9 @@ EXAMPLES = (
 )
 JSON_KEYS: dict[str, str] = {
     "show": "path of the sheet, with --show",
-    "path, formula, length, usual_length": (
-        "with --out: the file, the formula, the length of its latent, and the mean length of random latents"
+    "path, formula, space, length, usual_length": (
+        "with --out: the file, the formula, z or w, the length of its latent, and the mean length of random latents; "
+        "in w the distances from the mean style"
     ),
 }
 SIGNS = {"--plus": ("+", "added"), "--minus": ("−", "subtracted")}
@@ -42,10 +51,11 @@ SHEET_COLUMNS = 8
 
 @dataclass(frozen=True)
 class ArithmeticResult:
-    """Path and formula of the result, the length of its latent, and the mean length of random latents."""
+    """Path, formula and space of the result, the length of its latent, and the mean length of random latents."""
 
     path: str
     formula: str
+    space: str
     length: float
     usual_length: float
 
@@ -60,7 +70,8 @@ def add_arguments(parser: Parser) -> None:
             action="append",
             type=functools.partial(_with_sign, sign),
             metavar="NUMBERS",
-            help=f"numbers of samples whose mean latent is {action}, such as 3,17,22; can be repeated",
+            help=f"samples whose mean latent is {action}: numbers such as 3,17,22, or files of equipoise project; "
+            "can be repeated",
         )
     parser.add_argument(
         "--out", metavar="PATH", help="output file with the result and 8 neighbours: result.png or result.npy"
@@ -69,9 +80,8 @@ def add_arguments(parser: Parser) -> None:
         "--show", metavar="PATH", help=f"write a sheet of {SHEET_SAMPLES} samples with their numbers, such as sheet.png"
     )
     add_label_flag(parser, "default: all for the selected samples, and the class of the first one for the result")
-    parser.add_argument(
-        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
-    )
+    add_space_flag(parser)
+    add_sampling_flags(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)
@@ -93,18 +103,23 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError(f"there are {len(args.groups)} groups; at most {len(LETTERS)} are supported")
     check_overwrite([Path(path) for path in (args.show, args.out) if path], force=args.force)
     generator = load_generator(args)
+    space = space_of(args, generator)
     result: dict[str, object] = {}
     texts = []
     if args.show:
-        path = _write_sheet(args, generator)
+        path = _write_sheet(args, generator, space)
         result["show"] = str(path)
         texts.append(f"{SHEET_SAMPLES} samples with their numbers: {path}")
     if args.out:
-        combined = _write_combination(args, generator)
+        combined = _write_combination(args, generator, space)
         result |= vars(combined)
+        own, usual = (
+            ("distance from the mean style", "mean distance of random styles")
+            if space.name == "w"
+            else ("length of the latent", "mean length of random latents")
+        )
         texts.append(
-            f"{combined.formula}: {combined.path}; length of the latent {combined.length:.2f}, "
-            f"mean length of random latents {combined.usual_length:.2f}"
+            f"{combined.formula}: {combined.path}; {own} {combined.length:.2f}, {usual} {combined.usual_length:.2f}"
         )
     print_result(args.json, result, "\n".join(texts))
     return 0
@@ -115,51 +130,52 @@ def _with_sign(sign: str, text: str) -> tuple[str, str]:
     return sign, text
 
 
-def _write_sheet(args: argparse.Namespace, generator: "Generator") -> Path:
-    from equipoise.inference.latent_space import SampleId, select_latents
+def _write_sheet(args: argparse.Namespace, generator: "Generator", space: "Space") -> Path:
+    from equipoise.inference.latent_space import SampleId
     from equipoise.report.image_grids import captioned_grid
     from equipoise.runs.artifacts import encode_png
 
     path = output_path(args.show, (".png",))
-    _require_images(generator)
+    require_images(generator)
     sample_ids = [SampleId(args.seed, number) for number in range(SHEET_SAMPLES)]
-    selected = select_latents(generator, sample_ids, label=label_of(args), truncation=args.truncation)
-    samples = generator.generate(selected.latents, selected.labels)
+    selected = space.select(sample_ids, label_of(args))
+    samples = space.generate(selected.latents, selected.labels)
     captions = [str(number) for number in range(SHEET_SAMPLES)]
     write_file(path, encode_png(captioned_grid(samples.numpy(), captions, SHEET_COLUMNS)))
     return path
 
 
-def _write_combination(args: argparse.Namespace, generator: "Generator") -> ArithmeticResult:
+def _write_combination(args: argparse.Namespace, generator: "Generator", space: "Space") -> ArithmeticResult:
     """Write the sample of the combined latent and its neighbours, as an array or as a picture of the formula."""
     import torch
 
-    from equipoise.inference.latent_space import combine_latents, neighbouring_latents, select_latents
+    from equipoise.inference.latent_space import SampleId
     from equipoise.runs.artifacts import encode_npy
 
     path = output_path(args.out, (".png", ".npy"))
     if path.suffix.lower() == ".png":
-        _require_images(generator)
+        require_images(generator)
     flags = {sign: flag for flag, (sign, _) in SIGNS.items()}
-    groups = [
-        select_latents(
-            generator, parse_sample_ids(text, args.seed, flags[sign]), label=label_of(args), truncation=args.truncation
-        )
-        for sign, text in args.groups
-    ]
+    groups = [space.select(parse_samples(text, args.seed, flags[sign]), label_of(args)) for sign, text in args.groups]
     signed = [(sign, group.latents) for (sign, _), group in zip(args.groups, groups, strict=True)]
-    latent = combine_latents([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
-    neighbours = neighbouring_latents(latent, 8, torch.Generator().manual_seed(args.seed))
+    latent = space.combine([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
+    neighbours = space.neighbours(latent, 8, torch.Generator().manual_seed(args.seed))
     square = torch.cat([neighbours[:4], latent[None], neighbours[4:]])
     label = None if groups[0].labels is None else int(groups[0].labels[0])
-    samples = generator.generate(square, generator.labels(9, label))
+    samples = space.generate(square, _labels(generator, 9, label))
     if path.suffix.lower() == ".npy":
         write_file(path, encode_npy(samples.numpy()))
     else:
-        _write_picture(args, generator, groups, samples, label, path)
-    usual = generator.latents(SHEET_SAMPLES, truncation=args.truncation, seed=args.seed).flatten(1).norm(dim=1).mean()
+        _write_picture(args, generator, space, groups, samples, path)
+    usual = space.select([SampleId(args.seed, number) for number in range(SHEET_SAMPLES)], label_of(args)).latents
+    lengths = space.lengths(torch.cat([latent[None], usual]))
     formula = format_formula([sign for sign, _ in args.groups])
-    return ArithmeticResult(str(path), formula, float(latent.norm()), float(usual))
+    return ArithmeticResult(str(path), formula, space.name, float(lengths[0]), float(lengths[1:].mean()))
+
+
+def _labels(generator: "Generator", count: int, label: int | None) -> "Tensor | None":
+    """Return the labels of `count` samples of one class; None if there are no labels, or styles have them."""
+    return None if label is None else generator.labels(count, label)
 
 
 def format_formula(signs: list[str]) -> str:
@@ -171,26 +187,20 @@ def format_formula(signs: list[str]) -> str:
 def _write_picture(
     args: argparse.Namespace,
     generator: "Generator",
+    space: "Space",
     selected: "list[SelectedLatents]",
     samples: "Tensor",
-    label: int | None,
     path: Path,
 ) -> None:
     from equipoise.report.image_grids import ImageGroup, arithmetic_sheet
     from equipoise.runs.artifacts import encode_png
 
+    label = None if selected[0].labels is None else int(selected[0].labels[0])
     groups = []
     for letter, (sign, text), group in zip(LETTERS, args.groups, selected, strict=False):
-        mean = generator.generate(group.latents.mean(0, keepdim=True), generator.labels(1, label))
+        mean = space.generate(group.latents.mean(0, keepdim=True), _labels(generator, 1, label))
         captions = [word.strip() for word in text.split(",")]
-        images = generator.generate(group.latents, group.labels)
+        images = space.generate(group.latents, group.labels)
         groups.append(ImageGroup(f"{sign} {letter}", images.numpy(), captions, mean[0].numpy()))
     title = f"= {format_formula([sign for sign, _ in args.groups])}"
     write_file(path, encode_png(arithmetic_sheet(groups, title, samples.numpy())))
-
-
-def _require_images(generator: "Generator") -> None:
-    if not generator.spec.is_image:
-        kinds = {"sentences": generator.spec.vocabulary is not None, "sequences": generator.spec.is_sequence}
-        noun = next((name for name, is_kind in kinds.items() if is_kind), "points")
-        raise SettingError(f"{noun} cannot be drawn by this command; use --out with a file name ending in .npy")

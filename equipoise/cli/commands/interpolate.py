@@ -5,7 +5,8 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from equipoise.cli.arguments import Parser, add_json_flag, output_path, parse_sample_ids, write_file
+from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
+from equipoise.cli.commands._sampling import add_sampling_flags, add_space_flag, parse_samples, space_of
 from equipoise.cli.commands._trained_run import (
     add_force_flag,
     add_label_flag,
@@ -18,16 +19,19 @@ from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
     from equipoise.inference.generator import Generator
-    from equipoise.inference.latent_space import SampleId
+    from equipoise.inference.latent_space import Interpolation
+    from equipoise.inference.spaces import SampleSource, Space
 
 ORDER = 60
 EXAMPLES = (
     "equipoise interpolate runs/digits-dcgan-1 --out strip.png",
     "equipoise interpolate runs/digits-dcgan-1 --from 3,17 --to 5,22 --out film.mp4",
+    "equipoise interpolate runs/digits-stylegan2-1 --from mine.npz --to 5 --psi 0.7 --out strip.png",
 )
 JSON_KEYS: dict[str, str] = {
     "path": "the output",
     "kind": "linear or spherical",
+    "space": "z or w",
     "ways": "for each row the samples that it connects",
     "steps, frames, fps": "images per row; of films also their number of frames, and frames per second",
 }
@@ -43,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
         "--from",
         dest="start",
         metavar="NUMBERS",
-        help="numbers of the start samples: 3,17, or 5/3 for sample 3 of seed 5",
+        help="numbers of the start samples: 3,17, or 5/3 for sample 3 of seed 5, or files of equipoise project",
     )
     parser.add_argument(
         "--to",
@@ -61,12 +65,13 @@ def add_arguments(parser: Parser) -> None:
         "--stops", type=int, metavar="N", help=f"number of samples in the loop of a film; default: {STOPS}"
     )
     parser.add_argument(
-        "--kind", choices=("linear", "spherical"), default="spherical", help="kind of interpolation; default: spherical"
+        "--kind",
+        choices=("linear", "spherical"),
+        help="kind of interpolation; default: spherical in space z, linear in space w",
     )
+    add_space_flag(parser)
     add_label_flag(parser, "default: all, so that a row has the class of its start")
-    parser.add_argument(
-        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
-    )
+    add_sampling_flags(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)
@@ -81,14 +86,17 @@ def run(args: argparse.Namespace) -> int:
     generator = load_generator(args)
     extensions = (".png", ".mp4", ".npy") if generator.spec.is_image else (".png", ".npy")
     path = output_path(args.out, extensions if generator.spec.vocabulary is None else (".txt", ".npy"))
+    space = space_of(args, generator)
+    kind = space.interpolation if args.kind is None else args.kind
     write = _write_film if path.suffix.lower() == ".mp4" else _write_strip
-    details, text = write(args, generator, stops, path)
+    details, text = write(args, generator, space, kind, stops, path)
     rows = [[str(sample) for sample in row] for row in zip(*stops, strict=True)]
-    print_result(args.json, {"path": str(path), "kind": args.kind, "ways": rows, **details}, f"{text}: {path}")
+    result = {"path": str(path), "kind": kind, "space": space.name, "ways": rows, **details}
+    print_result(args.json, result, f"{text}: {path}")
     return 0
 
 
-def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
+def _stops(args: argparse.Namespace) -> "list[list[SampleSource]]":
     """Return the samples of all rows at each stop: two stops for a strip, --stops for a film."""
     from equipoise.inference.latent_space import SampleId
 
@@ -99,7 +107,7 @@ def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
         if args.stops is not None or args.rows is not None:
             raise SettingError("--from and --to determine rows and stops; remove --rows and --stops")
         start, end = (
-            parse_sample_ids(text, args.seed, flag) if text is not None else []
+            parse_samples(text, args.seed, flag) if text is not None else []
             for text, flag in ((args.start, "--from"), (args.end, "--to"))
         )
         if len(start) != len(end):
@@ -115,17 +123,22 @@ def _stops(args: argparse.Namespace) -> "list[list[SampleId]]":
 
 
 def _write_strip(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
+    args: argparse.Namespace,
+    generator: "Generator",
+    space: "Space",
+    kind: "Interpolation",
+    stops: "list[list[SampleSource]]",
+    path: Path,
 ) -> tuple[dict[str, object], str]:
     """Write one row per interpolation; return details for JSON and the text of the result."""
-    from equipoise.inference.latent_space import generate_strip, select_latents
+    from equipoise.inference.latent_space import generate_strip
     from equipoise.report.image_grids import plot_paths
     from equipoise.report.sequence_sheets import draw_sequences
     from equipoise.runs.artifacts import encode_lines, encode_npy, encode_png, make_grid
 
     steps = args.steps if args.steps is not None else STEPS
-    start, end = (select_latents(generator, stop, label=label_of(args), truncation=args.truncation) for stop in stops)
-    samples = generate_strip(generator, start, end, steps, args.kind).numpy()
+    start, end = (space.select(stop, label_of(args)) for stop in stops)
+    samples = generate_strip(space, start, end, steps, kind).numpy()
     vocabulary = generator.spec.vocabulary
     if path.suffix.lower() == ".npy":
         content = encode_npy(samples)
@@ -143,16 +156,21 @@ def _write_strip(
 
 
 def _write_film(
-    args: argparse.Namespace, generator: "Generator", stops: "list[list[SampleId]]", path: Path
+    args: argparse.Namespace,
+    generator: "Generator",
+    space: "Space",
+    kind: "Interpolation",
+    stops: "list[list[SampleSource]]",
+    path: Path,
 ) -> tuple[dict[str, object], str]:
     """Write a film of all interpolations; return details for JSON and the text of the result."""
-    from equipoise.inference.latent_space import generate_film, select_latents
+    from equipoise.inference.latent_space import generate_film
     from equipoise.report.image_grids import film_frame
     from equipoise.report.video_encoding import write_video
 
     steps = args.steps if args.steps is not None else FILM_STEPS
-    selected = [select_latents(generator, stop, label=label_of(args), truncation=args.truncation) for stop in stops]
-    frames = (film_frame(samples.numpy()) for samples in generate_film(generator, selected, steps, args.kind))
+    selected = [space.select(stop, label_of(args)) for stop in stops]
+    frames = (film_frame(samples.numpy()) for samples in generate_film(space, selected, steps, kind))
     first = next(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, itertools.chain([first], frames), first.size, FPS)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_json_flag
+from equipoise.cli.commands._sampling import add_sampling_flags, sampling_of
 from equipoise.cli.commands._trained_run import (
     ALL_CLASSES,
     add_force_flag,
@@ -19,6 +20,7 @@ ORDER = 40
 EXAMPLES = (
     "equipoise sample runs/digits-dcgan-1 --count 64 --out grid.png",
     "equipoise sample runs/digits-dcgan-1 --count 1000 --out samples --label 7",
+    "equipoise sample runs/digits-stylegan2-1 --psi 0.7 --out typical.png",
 )
 JSON_KEYS: dict[str, str] = {
     "count": "number of samples",
@@ -42,9 +44,7 @@ def add_arguments(parser: Parser) -> None:
         choices=("csv", "png", "npy", "txt", "wav"),
         help="file format; csv with a folder: one table per image, in the unit of the data; default: by --out",
     )
-    parser.add_argument(
-        "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
-    )
+    add_sampling_flags(parser)
     add_label_flag(parser, "in a folder, one subfolder per class; default: each class in turn, without subfolders")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     check_overwrite([out] if out.suffix else [], force=args.force)
     generator = load_generator(args)
-    samples = generator.sample(args.count, label=label_of(args), truncation=args.truncation, seed=args.seed)
+    samples = generator.sample(args.count, label=label_of(args), seed=args.seed, sampling=sampling_of(args))
     subfolders = generator.class_folders(args.count) if args.label == ALL_CLASSES else []
     path = write_samples(samples, out, generator.spec, args.format, subfolders=subfolders, force=args.force)
     print_result(

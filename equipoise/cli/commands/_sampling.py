@@ -1,0 +1,112 @@
+"""Shared arguments of commands that sample: how to sample, the space of latents, and samples by number or by file."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from equipoise.cli.arguments import Parser, parse_sample_ids
+from equipoise.errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from equipoise.core.sampling import Sampling
+    from equipoise.inference.generator import Generator
+    from equipoise.inference.spaces import SampleSource, Space
+
+SPACE_HELP = (
+    "space of the latents: w, of styles, the default for a model that has them: a linear space with less entangled "
+    "features; z, of Gaussian latents: a mapping network normalises their length, so that sums are rotations at most"
+)
+
+
+def add_sampling_flags(parser: Parser, *, truncation: bool = True, psi: bool = True) -> None:
+    """Add the flags of sampling: --truncation, --psi, --cutoff and --noise. One without effect is an error later."""
+    if truncation:
+        parser.add_argument(
+            "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
+        )
+    if psi:
+        parser.add_argument(
+            "--psi",
+            type=float,
+            metavar="P",
+            help="move styles to their mean: 0 is the mean sample, 1 changes nothing; 0.7: better but less diverse "
+            "samples; for models with styles, such as stylegan2",
+        )
+        parser.add_argument(
+            "--cutoff", type=int, metavar="N", help="number of first layers that --psi acts on; default: all"
+        )
+    parser.add_argument(
+        "--noise", metavar="fixed|none", help="noise of the layers of a model with styles; default: fixed"
+    )
+
+
+def add_space_flag(parser: Parser) -> None:
+    """Add the flag --space."""
+    parser.add_argument("--space", metavar="z|w", help=SPACE_HELP)
+
+
+def sampling_of(args: argparse.Namespace) -> "Sampling":
+    """Return how to sample. Raises SettingError for a value out of range."""
+    from equipoise.core.sampling import Sampling
+
+    values = {name: getattr(args, name, None) for name in ("truncation", "psi", "cutoff", "noise")}
+    return Sampling(**values)
+
+
+def space_of(args: argparse.Namespace, generator: "Generator") -> "Space":
+    """Return the space of --space. Raises SettingError if the model does not have it, or for options without effect."""
+    from equipoise.inference.spaces import open_space
+
+    return open_space(generator, args.space, sampling_of(args))
+
+
+def parse_samples(text: str, seed: int, flag: str) -> "list[SampleSource]":
+    """Parse "3,5/22,me.npz": sample 3 of `seed`, sample 22 of seed 5, and a file of styles.
+
+    Raises SettingError for anything else.
+    """
+    from pathlib import Path
+
+    from equipoise.inference.style_files import is_style_file
+
+    result: list[SampleSource] = []
+    for word in text.split(","):
+        if is_style_file(word.strip()):
+            result.append(Path(word.strip()).expanduser())
+        else:
+            result += parse_sample_ids(word, seed, flag)
+    return result
+
+
+def parse_layers(text: str | None, generator: "Generator") -> range | None:
+    """Parse "2-5", or "3" for one layer: the layers of a generator, counted from 0; None for None.
+
+    Raises SettingError for anything else, and for layers that do not exist.
+    """
+    from equipoise.inference.style_space import layer_range
+
+    if text is None:
+        return None
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    numbers = (first, last) if dash else (first, first)
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        raise SettingError(f"--layers takes a range of layers, such as 0-3, or one layer, not '{text}'")
+    return layer_range(int(numbers[0]), int(numbers[1]), generator.count_layers())
+
+
+def draw_sheet(images: "Tensor", captions: list[str], columns: int) -> bytes:
+    """Draw images (N, C, H, W) in a grid, each with its caption, as PNG."""
+    from equipoise.report.image_grids import captioned_grid
+    from equipoise.runs.artifacts import encode_png
+
+    # A caption of a space keeps all tiles at the same height.
+    return encode_png(captioned_grid(images.numpy(), [caption or " " for caption in captions], columns))
+
+
+def require_images(generator: "Generator", remedy: str = "use --out with a file name ending in .npy") -> None:
+    """Raise SettingError for a generator of other samples than images."""
+    if not generator.spec.is_image:
+        kinds = {"sentences": generator.spec.vocabulary is not None, "sequences": generator.spec.is_sequence}
+        noun = next((name for name, is_kind in kinds.items() if is_kind), "points")
+        raise SettingError(f"{noun} cannot be drawn by this command; {remedy}")

@@ -1,0 +1,171 @@
+"""The spaces in which samples are interpolated and added: Z, of latents, and W, of styles.
+
+Both share one interface. Z: latents are Gaussian and the mapping network normalises their length, if there is one, so
+that a sum of latents is a rotation at most. W: a linear space that the mapping network has learned, in which features
+are less entangled (Karras 2019, section 4); it has no origin of its own, so differences from the mean are added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
+from equipoise.errors import SettingError
+from equipoise.inference import latent_space
+from equipoise.inference.generator import Generator
+from equipoise.inference.latent_space import SPREAD, Interpolation, SampleId, SelectedLatents, select_latents
+from equipoise.inference.style_files import read_styles
+from equipoise.inference.style_space import map_to_styles, measure_styles, require_styles, sample_styles, synthesize
+
+SpaceName = Literal["z", "w"]
+SampleSource = SampleId | Path
+"""A sample: by seed and number, or a file of styles as `equipoise project` writes it."""
+
+
+class Space(Protocol):
+    """A space of latents in the wider sense: latents z, or styles w."""
+
+    @property
+    def name(self) -> SpaceName:
+        """The name, z or w."""
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """The kind of interpolation that suits the space."""
+
+    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+        """Return the latents of selected samples, see `latent_space.select_latents`."""
+
+    def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
+        """Generate samples (N, ...) from latents of this space (N, ...), and labels (N,) or None."""
+
+    def combine(self, plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
+        """Add and subtract the means of groups of latents (N, ...): mean(A) - mean(B) + mean(C), (...)."""
+
+    def neighbours(self, latent: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Add noise, uniform within a quarter of a standard deviation, to a latent: (count, ...)."""
+
+    def lengths(self, latents: Tensor) -> Tensor:
+        """Return the distances (N,) of latents (N, ...) from the centre of the space."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceZ:
+    """The space of latents. `sampling`: how to sample."""
+
+    generator: Generator
+    sampling: Sampling = DEFAULT_SAMPLING
+
+    @property
+    def name(self) -> SpaceName:
+        """The name."""
+        return "z"
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Spherical: Gaussian latents of many dimensions lie near a sphere."""
+        return "spherical"
+
+    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+        """Return the latents of selected samples. Raises SettingError for a file of styles."""
+        for sample in samples:
+            if isinstance(sample, Path):
+                raise SettingError(f"{sample} holds styles, which have no latent z; use --space w")
+        numbered = [sample for sample in samples if isinstance(sample, SampleId)]
+        return select_latents(self.generator, numbered, label=label, truncation=self.sampling.truncation)
+
+    def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
+        """Generate samples from latents."""
+        return self.generator.generate(latents, conditions, self.sampling)
+
+    def combine(self, plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
+        """Add and subtract the means of groups; see `latent_space.combine_latents`."""
+        return latent_space.combine_latents(plus, minus)
+
+    def neighbours(self, latent: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Add noise to a latent; see `latent_space.neighbouring_latents`."""
+        return latent_space.neighbouring_latents(latent, count, generator)
+
+    def lengths(self, latents: Tensor) -> Tensor:
+        """Return the lengths of latents."""
+        return latents.flatten(1).norm(dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceW:
+    """The space of styles: latents are styles (N, layers, D), labels have been mapped with them.
+
+    `sampling`: how to sample; psi moves the selected styles. Raises SettingError for a model without styles.
+    """
+
+    generator: Generator
+    sampling: Sampling = DEFAULT_SAMPLING
+
+    def __post_init__(self) -> None:
+        require_styles(self.generator)
+
+    @property
+    def name(self) -> SpaceName:
+        """The name."""
+        return "w"
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """Linear: styles do not lie near a sphere."""
+        return "linear"
+
+    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+        """Return the styles of selected samples, and of files; psi acts on those of samples only."""
+        numbered = [sample for sample in samples if isinstance(sample, SampleId)]
+        rows = iter(())
+        if numbered:
+            truncation = self.sampling.truncation
+            selected = select_latents(self.generator, numbered, label=label, truncation=truncation)
+            rows = iter(map_to_styles(self.generator, selected.latents, selected.labels, self.sampling))
+        parts = [
+            read_styles(sample, self.generator) if isinstance(sample, Path) else next(rows)[None] for sample in samples
+        ]
+        return SelectedLatents(torch.cat(parts), None)
+
+    def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
+        """Generate samples from styles; `conditions` are part of them."""
+        return synthesize(self.generator, latents, self.sampling)
+
+    def combine(self, plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
+        """Add and subtract the means of groups, as differences from the mean style: (layers, D).
+
+        The mean style counts as 0. With one more group added than subtracted, it has no effect on the result.
+        """
+        mean = self._mean
+        return mean + latent_space.combine_latents([group - mean for group in plus], [group - mean for group in minus])
+
+    def neighbours(self, latent: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Add the same noise to the style of every layer, in units of the standard deviations of w."""
+        spread = measure_styles(sample_styles(self.generator, count=1000)).spread
+        noise = torch.rand(count, 1, len(spread), generator=generator)
+        return latent + SPREAD * spread * (2 * noise - 1)
+
+    def lengths(self, latents: Tensor) -> Tensor:
+        """Return the distances of styles from the mean style, the root of the mean square over layers."""
+        return (latents - self._mean).square().sum(dim=2).mean(dim=1).sqrt()
+
+    @property
+    def _mean(self) -> Tensor:
+        return require_styles(self.generator).mean(self.generator.networks)
+
+
+def open_space(generator: Generator, name: SpaceName | None = None, sampling: Sampling = DEFAULT_SAMPLING) -> Space:
+    """Return a space of a generator; None: W for a model with styles, otherwise Z.
+
+    Raises SettingError for W of a model without styles, and for an option of `sampling` that has no effect.
+    """
+    if name not in (None, *get_args(SpaceName)):
+        raise SettingError(f"space '{name}' does not exist; use z or w")
+    generator.check_sampling(sampling)
+    if name == "w" or (name is None and generator.model.styles is not None):
+        return SpaceW(generator, sampling)
+    return SpaceZ(generator, sampling)
