@@ -43,14 +43,14 @@ from equipoise.nn.minibatch_deviation import check_deviation_group
 from equipoise.nn.style import mix_styles
 from equipoise.nn.style_mapping import MappingNetwork, truncate_styles
 
-__all__ = ["StyleGAN"]
+__all__ = ["StyleGAN1"]
 
 MEAN_DECAY = 0.995
 """Decay of the mean style per batch, as in the authors' code."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN:
+class StyleGAN1:
     """Options of StyleGAN, beside AdversarialOptions in _adversarial_options.py and GrowingOptions in _growing.py.
 
     `style_dim`: numbers of a style w. `mapping_layers`: layers of the mapping network. `mapping_lr`: its learning rate

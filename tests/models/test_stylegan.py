@@ -9,7 +9,7 @@ from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import SettingError
 from equipoise.models._growing import channel_widths
 from equipoise.models._style_generator import StyleGenerator
-from equipoise.models.stylegan import StyleGAN
+from equipoise.models.stylegan import StyleGAN1
 from equipoise.nn import latents
 from equipoise.nn.growing import DOUBLING, enlarge
 from equipoise.nn.style_mapping import MappingNetwork
@@ -30,7 +30,7 @@ def normal(*shape, seed=1):
 
 
 def build(spec=IMAGES, **options):
-    return StyleGAN(**{**SMALL, **options}).build(spec, seeded())
+    return StyleGAN1(**{**SMALL, **options}).build(spec, seeded())
 
 
 def generate(model, latent, labels=None, **sampling):
