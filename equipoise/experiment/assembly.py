@@ -80,6 +80,7 @@ def assemble(
         device,
         optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision),
         torch.Generator(device).manual_seed(seeds.moment),
+        accumulate=plan.accumulate,
     )
     pilot = Pilot(
         controller,
@@ -150,6 +151,7 @@ def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted
     return TrainingPlan(
         steps=steps,
         batch_size=require(experiment.batch_size, "batch_size"),
+        accumulate=experiment.accumulate or 1,
         images=experiment.images,
         seconds=_time_limit(experiment),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),

@@ -71,8 +71,7 @@ def with_resolved_controller(experiment: Experiment, data: "DataSet") -> Experim
     """Return a completed experiment whose controller knows the length of the run and the number of samples."""
     spec = require(experiment.controller, "controller")
     controller: AnyController = catalog.build("controllers", spec.name, spec.options)
-    batch_size = require(experiment.batch_size, "batch_size")
-    facts = RunFacts(experiment.steps, batch_size, data.count("train"), data.count("held_out"))
+    facts = RunFacts(experiment.steps, experiment.step_images, data.count("train"), data.count("held_out"))
     resolved = resolve_controller(controller, facts)
     if resolved == controller:
         return experiment
@@ -125,6 +124,8 @@ def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment
         steps=steps,
         batch_size=experiment.batch_size or data.suggestion.batch_size,
         seed=experiment.seed if experiment.seed is not None else 0,
+        accumulate=experiment.accumulate or 1,
+        compile=bool(experiment.compile),
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
         threads=experiment.threads or _default_threads(data.spec),

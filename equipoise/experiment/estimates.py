@@ -11,6 +11,7 @@ from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import assemble, check_schedules
 from equipoise.experiment.completion import complete
 from equipoise.experiment.launch import transfer_weights
+from equipoise.experiment.memory_errors import memory_errors
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment
 from equipoise.experiment.time_budget import set_steps
@@ -39,7 +40,12 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
     """
     experiment = complete(experiment)
     check_memory(experiment)
-    experiment = set_steps(experiment, reserved=reserved)
+    with memory_errors(experiment):
+        return _measure(set_steps(experiment, reserved=reserved), steps)
+
+
+def _measure(experiment: Experiment, steps: int) -> RunEstimate:
+    """Estimate a run whose steps are known."""
     training = assemble(experiment, None)
     check_schedules(training)
     if experiment.start_from:
@@ -50,7 +56,7 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
     )
     ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
     step_seconds = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    total = min(plan.steps, math.ceil(plan.images / plan.batch_size)) if plan.images else plan.steps
+    total = min(plan.steps, math.ceil(plan.images / plan.step_images)) if plan.images else plan.steps
     parameters = {
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in training.state.trained_networks.items()

@@ -16,6 +16,7 @@ from equipoise.experiment.assembly import EVALUATIONS, assemble, check_schedules
 from equipoise.experiment.completion import check_data_location, complete, with_moved_data
 from equipoise.experiment.data_record import record_data
 from equipoise.experiment.files import load_run_experiment
+from equipoise.experiment.memory_errors import memory_errors
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.time_budget import set_steps
@@ -24,6 +25,7 @@ from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
 from equipoise.training import checkpoint, evaluation_cost, weight_files
+from equipoise.training.compilation import compilation_errors, compile_generators
 from equipoise.training.loop import Training, restore, train
 from equipoise.training.plan import never_interrupted
 from equipoise.training.rollback import initial_tensors
@@ -48,14 +50,15 @@ def start_settled(
     experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never_interrupted
 ) -> Iterator[Event]:
     """Run an experiment that :func:`settle` returned, as `start` does, without reading and measuring it again."""
-    training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
+    with memory_errors(experiment):
+        training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
     check_schedules(training)
     load_initial_weights(training, experiment)
     create_run(folder, experiment.to_json())
     seed_global_generators(require(experiment.seed, "seed"))
     with _disk_errors(folder), Log(folder) as log:
         record_data(folder, build_data(experiment).resolve())
-        yield from _record_events(training, log)
+        yield from _record_events(training, experiment, log)
 
 
 def settle(experiment: Experiment, *, begin: float | None = None, reserved: float = 0.0) -> Experiment:
@@ -73,7 +76,8 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
         find_start(Path(experiment.start_from).expanduser())  # before the data are measured
     experiment = complete(experiment)
     check_memory(experiment)
-    return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
+    with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
+        return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
 
 
 def resume(
@@ -100,7 +104,8 @@ def resume(
         experiment = dataclasses.replace(
             experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False
         )
-    training = assemble(experiment, run.checkpoints, interrupted)
+    with memory_errors(experiment):
+        training = assemble(experiment, run.checkpoints, interrupted)
     with _disk_errors(folder), Log(folder) as log:
         saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
         _reload_initial_weights(training, experiment, folder, has_checkpoint=bool(saved))
@@ -111,7 +116,7 @@ def resume(
             raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
         if steps is not None or data is not None:
             write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))
-        yield from _record_events(training, log)
+        yield from _record_events(training, experiment, log)
 
 
 def find_checkpoints(run: Run) -> list[Path]:
@@ -182,12 +187,15 @@ def _restore(training: Training, saved: Path) -> None:
         ) from error
 
 
-def _record_events(training: Training, log: Log) -> Iterator[Event]:
-    for event in train(training):
-        if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
-            write_final_weights(training, log.run.folder)
-        log.record(event)
-        yield event
+def _record_events(training: Training, experiment: Experiment, log: Log) -> Iterator[Event]:
+    if experiment.compile:
+        compile_generators(training.state)
+    with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
+        for event in train(training):
+            if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
+                write_final_weights(training, log.run.folder)
+            log.record(event)
+            yield event
 
 
 def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:

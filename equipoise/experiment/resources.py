@@ -161,7 +161,9 @@ def _is_count(value: object) -> bool:
 
 def _activation_bytes(experiment: Experiment) -> int:
     """Return the bytes per sample that the largest phase of a step keeps for its backward pass."""
-    small = dataclasses.replace(experiment, batch_size=SMALL_BATCH, metric=None, steps=experiment.steps or 1)
+    small = dataclasses.replace(
+        experiment, batch_size=SMALL_BATCH, accumulate=1, metric=None, steps=experiment.steps or 1
+    )
     training = assemble(small, None)
     state, counts = training.state, _ByteCounter()
     weights = [weight for network in state.model.networks.values() for weight in network.parameters()]

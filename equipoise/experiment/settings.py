@@ -12,16 +12,18 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_type_hints
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import TypeAdapter
 
 from equipoise.core import catalog
 from equipoise.core.catalog import PlugKind
 from equipoise.core.validation import MAX_SEED, check_type
 from equipoise.errors import SettingError
 from equipoise.experiment.declaration import SettingSpec, describe_wrong_plug, to_python
+from equipoise.experiment.plug_spec import Options as Options
+from equipoise.experiment.plug_spec import Plug, parse_plug
+from equipoise.experiment.plug_spec import PlugSpec as PlugSpec
 from equipoise.runs.migration import FORMAT
 
 if TYPE_CHECKING:  # These types import torch, which would slow down `equipoise train --help`.
@@ -30,42 +32,6 @@ if TYPE_CHECKING:  # These types import torch, which would slow down `equipoise 
 
 NO_METRIC = "none"
 """Value of the setting `metric` for no metric."""
-
-Options = Mapping[str, Any]
-"""Options of a plug by name."""
-
-
-@dataclass(frozen=True)
-class PlugSpec:
-    """A plug by name, with options that differ from its defaults. In TOML a name, or a table of `name` and options."""
-
-    name: str
-    options: Options = field(default_factory=dict)
-
-    def with_options(self, **options: object) -> "PlugSpec":
-        """Return the same plug with more options; options that are None are ignored."""
-        values = {name: value for name, value in options.items() if value is not None}
-        return PlugSpec(self.name, {**self.options, **values})
-
-
-def parse_plug(value: object) -> object:
-    """Convert a name, or a table of `name` and options, to a PlugSpec; other values are returned as they are.
-
-    Raises ValueError for a table with a name or options of the wrong type.
-    """
-    if isinstance(value, str | Path):
-        return PlugSpec(str(value))
-    if isinstance(value, Mapping) and "name" in value:
-        options = value["options"] if "options" in value else {k: v for k, v in value.items() if k != "name"}
-        if not isinstance(value["name"], str):
-            raise ValueError("its name must be a string")
-        if not isinstance(options, Mapping):
-            raise ValueError("its options must be a table")
-        return PlugSpec(value["name"], options)
-    return value
-
-
-Plug = Annotated[PlugSpec, BeforeValidator(parse_plug)]
 
 
 def setting(help: str, *flags: str, **spec: Any) -> Any:
@@ -139,7 +105,14 @@ class Experiment:
     stop_at_equilibrium: bool | None = setting(
         "stop when the discriminator can no longer distinguish real samples from fakes", "--stop-at-equilibrium"
     )
-    batch_size: int | None = count("real samples per step", "--batch-size", unit="samples")
+    batch_size: int | None = count("real samples per batch, of which a step uses one", "--batch-size", unit="samples")
+    accumulate: int | None = count(
+        "batches per update, whose gradients are averaged: N batches of B samples train as one of N x B, in the memory "
+        "of B; default: 1",
+        "--accumulate",
+        unit="batches",
+        maximum=4096,
+    )
     image_size: int | str | None = setting(
         "size of images: a number, or width x height, such as 64x96",
         "--image-size",
@@ -154,6 +127,11 @@ class Experiment:
         "number format of forward passes; auto: low precision if the device has matrix units for it",
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    compile: bool | None = setting(
+        "compile the generator with torch.compile, which takes a minute at the start; the bytes of the result differ; "
+        "default: false",
+        "--compile",
     )
     device: str | None = setting("device: auto, cpu, cuda, cuda:1, mps", "--device", metavar="NAME")
     threads: int | None = count(
@@ -241,6 +219,11 @@ class Experiment:
     def training_metric(self) -> PlugSpec | None:
         """The metric computed during training; None if there is none."""
         return None if self.metric is None or self.metric.name == NO_METRIC else self.metric
+
+    @property
+    def step_images(self) -> int:
+        """The number of real samples that a step of a completed experiment counts."""
+        return require(self.batch_size, "batch_size") * (self.accumulate or 1)
 
     @property
     def initial_knobs(self) -> dict[str, float]:

@@ -17,6 +17,7 @@ from equipoise.experiment.completion import (
 )
 from equipoise.experiment.settings import Experiment, require
 from equipoise.pilot.pilot import SENSE_EVERY
+from equipoise.training.compilation import compile_generators
 from equipoise.training.evaluation_cost import smallest_interval
 from equipoise.training.loop import Training
 from equipoise.training.timing import Intervals, RunCosts, measure_costs, run_seconds
@@ -43,12 +44,14 @@ def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: f
     # The measured training is long, so that schedules barely change during the measurement.
     training = assemble(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None), None)
     smallest = smallest_interval(training, training.evaluation) if training.evaluation else 1
+    if experiment.compile:
+        compile_generators(training.state)
     costs = measure_costs(training, min(MAX_MEASURING, MEASURING_SHARE * budget))
     overhead = time.monotonic() - begin + reserved
     available = budget - min(overhead, OVERHEAD_SHARE * budget)
     limit = MANY_STEPS
     if experiment.images is not None:
-        limit = math.ceil(experiment.images / require(experiment.batch_size, "batch_size"))
+        limit = math.ceil(experiment.images / experiment.step_images)
     steps = _largest(costs, experiment, training, smallest, available, limit)
     data = build_unresolved_data(require(experiment.data, "data")).resolve()
     return with_resolved_controller(_with_steps(experiment, training, steps, smallest), data)

@@ -83,6 +83,8 @@ def _ending(history: RunHistory) -> str:
 
 
 LIMIT_FLAGS = ("steps", "images", "seconds", "batch_size", "seed", "precision", "device", "threads", "track")
+SINGLE = ("accumulate",)
+"""Settings of which 1 has the same effect as no flag."""
 MODEL_FLAGS = ("loss", "constraint")
 """Options of a model that have their own flag."""
 INTERVAL_FLAGS = ("sense_every", "sample_every", "evaluate_every", "save_every")
@@ -118,6 +120,7 @@ def rerun_command(experiment: JsonObject) -> str:
         _pair_flag("--set", {**to_mapping(experiment.get("knobs")), **schedules}),
         ["--freeze", *map(str, frozen)] if isinstance(frozen, list) and frozen else [],
         [word for name in LIMIT_FLAGS for word in _flag(name, experiment.get(name))]
+        + [word for name in SINGLE if experiment.get(name) != 1 for word in _flag(name, experiment.get(name))]
         + _switches(experiment)
         + start_from,
         [word for name in INTERVAL_FLAGS for word in _flag(name, experiment.get(name))],
@@ -153,8 +156,9 @@ def _source(name: str, options: JsonObject) -> list[str]:
 
 
 def _switches(experiment: JsonObject) -> list[str]:
-    stop = ["--stop-at-equilibrium"] if experiment.get("stop_at_equilibrium") is True else []
-    return stop + (["--no-repair"] if experiment.get("repair") is False else [])
+    names = ("stop_at_equilibrium", "compile")
+    switches = [f"--{name.replace('_', '-')}" for name in names if experiment.get(name) is True]
+    return switches + (["--no-repair"] if experiment.get("repair") is False else [])
 
 
 def _flag(name: str, value: object) -> list[str]:

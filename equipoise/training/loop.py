@@ -24,6 +24,7 @@ from equipoise.diagnosis.remedies import is_restorable
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision, KnobChange
 from equipoise.training import checkpoint, outputs
+from equipoise.training.load_ahead import load_ahead
 from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
 from equipoise.training.rollback import RollbackPoints
 from equipoise.training.sample_layout import SampleLayout
@@ -85,25 +86,26 @@ def train(training: Training) -> Iterator[Event]:
     if training.pending:
         yield from _due_outputs(training, reason)
         reason = "interrupted" if training.pending else reason
-    while reason is None:
-        due = pilot.is_due(state.step + 1)
-        record = run_step(state, training.streams.train, pilot.knobs, state.step / plan.steps, measure=due)
-        state.seconds = time.monotonic() - clock
-        yield Stepped(state.step, state.images, state.seconds)
-        if due and state.step % pilot.sense_every == 0:
-            record = outputs.add_probe(training, record)
-        if decision := pilot.observe(record):
-            training.verdict = decision.observation.health.verdict
-            training.restorable = is_restorable(decision.observation.health)
-            yield _sensed_event(state, decision)
-            yield from _turned_events(training, decision.changes)
-            if decision.remedy:
-                remedied = _apply_remedy(training, decision.remedy)
-                training.verdict = _verdict_after(remedied, training.verdict)
-                yield remedied
-        reason = _finish_reason(training)
-        yield from _due_outputs(training, reason)
-        reason = "interrupted" if training.pending else reason
+    with load_ahead(training.streams.train, state.device) as stream:
+        while reason is None:
+            due = pilot.is_due(state.step + 1)
+            record = run_step(state, stream, pilot.knobs, state.step / plan.steps, measure=due)
+            state.seconds = time.monotonic() - clock
+            yield Stepped(state.step, state.images, state.seconds)
+            if due and state.step % pilot.sense_every == 0:
+                record = outputs.add_probe(training, record)
+            if decision := pilot.observe(record):
+                training.verdict = decision.observation.health.verdict
+                training.restorable = is_restorable(decision.observation.health)
+                yield _sensed_event(state, decision)
+                yield from _turned_events(training, decision.changes)
+                if decision.remedy:
+                    remedied = _apply_remedy(training, decision.remedy)
+                    training.verdict = _verdict_after(remedied, training.verdict)
+                    yield remedied
+            reason = _finish_reason(training)
+            yield from _due_outputs(training, reason)
+            reason = "interrupted" if training.pending else reason
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
 
@@ -131,7 +133,7 @@ def _first_events(training: Training) -> Iterator[Event]:
         0,
         0,
         steps=plan.steps,
-        batch_size=plan.batch_size,
+        batch_size=plan.step_images,
         precision=state.precision,
         parameters={
             name: sum(weight.numel() for weight in network.parameters())
@@ -206,7 +208,7 @@ def _apply_remedy(training: Training, remedy: Remedy) -> Remedied:
         restored, tensors = point
         state.roll_back(tensors, f"step {restored}")
         lost = state.step - restored
-        state.rolled_back_images += lost * training.plan.batch_size
+        state.rolled_back_images += lost * training.plan.step_images
         training.pilot.record_rollback(lost)
     return Remedied(
         state.step, state.images, remedy.finding, remedy.rung, restored, lost, remedy.overrides, remedy.until

@@ -40,12 +40,14 @@ class TrainingPlan:
     """Length of the training, and intervals in steps; None means never, or no limit.
 
     `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
-    depend on the speed of the machine. `checkpoints`: folder of the checkpoints. `keep_best`: whether the final weights
-    are those with the best metric, so that each best evaluation is saved. `interrupted`: whether to stop now.
+    depend on the speed of the machine. `accumulate`: number of batches per update. `checkpoints`: folder of the
+    checkpoints. `keep_best`: whether the final weights are those with the best metric, so that each best evaluation is
+    saved. `interrupted`: whether to stop now.
     """
 
     steps: int
     batch_size: int
+    accumulate: int = 1
     images: int | None = None
     seconds: float | None = None
     stop_at_equilibrium: bool = False
@@ -55,6 +57,11 @@ class TrainingPlan:
     checkpoints: Path | None = None
     keep_best: bool = False
     interrupted: Callable[[], bool] = never_interrupted
+
+    @property
+    def step_images(self) -> int:
+        """The number of real samples that a step counts."""
+        return self.batch_size * self.accumulate
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from equipoise.training.optimizers import NumberFormat, make_optimizer, make_sca
 class TrainingState:
     """Networks, optimizers, buffers, random state and counters of a run.
 
-    `averages`: running averages of networks, by name. `draws`: number of batches read from the training stream.
-    `rolled_back_images`: how many of `images` the current weights have not learned from because of rollbacks.
+    `averages`: running averages of networks, by name. `accumulate`: number of batches per update. `draws`: number of
+    batches read from the training stream. `rolled_back_images`: how many of `images` the current weights have not
+    learned from because of rollbacks.
     """
 
     model: Model[Knobs]
@@ -34,6 +35,7 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     device: torch.device
     precision: NumberFormat
+    accumulate: int = 1
     step: int = 0
     images: int = 0
     draws: int = 0
@@ -136,7 +138,13 @@ class TrainingState:
 
 
 def initial_state(
-    model: Model[Knobs], knobs: Knobs, device: torch.device, precision: NumberFormat, generator: torch.Generator
+    model: Model[Knobs],
+    knobs: Knobs,
+    device: torch.device,
+    precision: NumberFormat,
+    generator: torch.Generator,
+    *,
+    accumulate: int = 1,
 ) -> TrainingState:
     """Create the state before the first step; moves the networks to `device`. `generator` must be on that device."""
     for name, network in model.networks.items():
@@ -159,6 +167,7 @@ def initial_state(
         scaler=make_scaler(precision, device),
         device=device,
         precision=precision,
+        accumulate=accumulate,
     )
 
 

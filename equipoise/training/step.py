@@ -1,6 +1,7 @@
 """One training step: run the phases. These are the only lines that change weights."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,19 +13,23 @@ from equipoise.training import optimizers, weights
 from equipoise.training.optimizers import autocast
 from equipoise.training.state import TrainingState
 
+Carried = Mapping[str, Tensor]
+"""Tensors that earlier phases of a step carry to later ones, by name."""
+
 
 def run_step(
     state: TrainingState, stream: Stream, knobs: Knobs, progress: float, *, measure: bool = False
 ) -> StepRecord:
     """Run every phase that is due, as often as it repeats, and count the step.
 
-    Repeat i of every phase uses batch i of the step: each discriminator update has new real samples, and in an
-    alternating step both networks use the same batch. Tensors that a phase carries are passed only to the first repeat
-    of later phases: after an update, their graph belongs to old weights. `measure`: compute update ratios, which needs
-    a copy of the weights.
+    Every update uses `state.accumulate` batches, whose gradients are averaged. Repeat i of every phase uses batch i of
+    the step, or the i-th of these groups: each discriminator update has new real samples, and in an alternating step
+    both networks use the same ones. Tensors that a phase carries are passed only to the first repeat of later phases,
+    batch by batch: after an update, their graph belongs to old weights. `measure`: compute update ratios, which needs a
+    copy of the weights.
     """
-    batches: list[Batch] = []
-    carried: Mapping[str, Tensor] = {}
+    groups: list[list[Batch]] = []
+    carried: list[Carried] = [{}] * state.accumulate
     records: dict[str, PhaseRecord] = {}
     failures: list[Tensor] = []
     for phase in state.model.phases:
@@ -32,61 +37,99 @@ def run_step(
         if not phase.when(start):
             continue
         for repeat in range(phase.repeats(start)):
-            if repeat == len(batches):
-                batches.append(stream.batch(state.draws + repeat).to(state.device))
-            moment = Moment(
-                start.step, start.images, progress, knobs, state.generator, state.memory, carried if repeat == 0 else {}
-            )
-            # Phase.loss of a GAN: discriminator_loss, generator_loss, lazy_penalties in models/_adversarial_phases.py.
-            with autocast(state.precision, state.device):
-                loss = phase.loss(state.model.networks, batches[repeat], moment)
-            records[phase.name], failed = _update(state, phase, loss, moment, measure)
+            if repeat == len(groups):
+                groups.append(_read_group(state, stream, repeat))
+            moment = state.moment(knobs, progress)
+            losses = _accumulate(state, phase, moment, groups[repeat], carried if repeat == 0 else [])
+            records[phase.name], failed = _update(state, phase, losses, moment, measure)
             failures.append(failed)
-            state.memory = {**state.memory, **{name: value.detach() for name, value in loss.memory.items()}}
         if phase.name in records:
-            carried = {**carried, **loss.carry}
+            carried = [{**old, **loss.carry} for old, loss in zip(carried, losses, strict=True)]
+    images = sum(map(len, groups[0])) if groups else 0
     state.step += 1
-    state.draws += len(batches)
-    state.images += len(batches[0]) if batches else 0
-    if batches and state.averages:
+    state.draws += sum(map(len, groups))
+    state.images += images
+    if groups and state.averages:
         learned_images = state.images - state.rolled_back_images
-        decay = weights.average_decay(knobs.ema_half_life, len(batches[0]), learned_images)
+        decay = weights.average_decay(knobs.ema_half_life, images, learned_images)
         weights.update_averages(state.averages, state.model.networks, decay)
     non_finite = torch.stack(failures).any() if failures else None
     return StepRecord(state.step, state.images, records, non_finite=non_finite)
 
 
+def _read_group(state: TrainingState, stream: Stream, repeat: int) -> list[Batch]:
+    """Return the batches of an update, on the device. They are numbered through: the stream gives each of them once."""
+    first = state.draws + repeat * state.accumulate
+    return [stream.batch(first + part).to(state.device) for part in range(state.accumulate)]
+
+
+def _accumulate(
+    state: TrainingState, phase: Phase, moment: Moment[Knobs], batches: Sequence[Batch], carried: Sequence[Carried]
+) -> list[Loss]:
+    """Compute the losses of batches of an update, and the mean of their gradients: that of one batch of their sum.
+
+    Equal up to rounding for losses that are means over samples, unless a batch has statistics of its own, as in batch
+    normalisation. `carried`: one mapping per batch; empty for none.
+    """
+    inputs = [weight for name in phase.updates for weight in optimizers.optimizer_weights(state.optimizers[name])]
+    losses: list[Loss] = []
+    for part, batch in enumerate(batches):
+        own = dataclasses.replace(moment, memory=state.memory, carried=carried[part] if carried else {})
+        # Phase.loss of a GAN is discriminator_loss, generator_loss or lazy_penalties in models/_adversarial_phases.py.
+        with autocast(state.precision, state.device):
+            loss = phase.loss(state.model.networks, batch, own)
+        if part == 0:
+            for name in phase.updates:
+                state.optimizers[name].zero_grad(set_to_none=True)
+        share = loss.total if len(batches) == 1 else loss.total / len(batches)
+        torch.autograd.backward(state.scaler.scale(share), inputs=inputs)
+        state.memory = {**state.memory, **{name: value.detach() for name, value in loss.memory.items()}}
+        losses.append(loss)
+    return losses
+
+
 def _update(
-    state: TrainingState, phase: Phase, loss: Loss, moment: Moment[Knobs], measure: bool
+    state: TrainingState, phase: Phase, losses: Sequence[Loss], moment: Moment[Knobs], measure: bool
 ) -> tuple[PhaseRecord, Tensor]:
     """Update the networks of a phase; returns its record, and whether the loss or a gradient was not finite."""
-    phase_optimizers = {name: state.optimizers[name] for name in phase.updates}
-    for optimizer in phase_optimizers.values():
-        optimizer.zero_grad(set_to_none=True)
-    weights = {name: optimizers.optimizer_weights(optimizer) for name, optimizer in phase_optimizers.items()}
-    inputs = [weight for network in weights.values() for weight in network]
-    torch.autograd.backward(state.scaler.scale(loss.total), inputs=inputs)
     norms, ratios = {}, {}
-    for name, optimizer in phase_optimizers.items():
+    for name in phase.updates:
+        optimizer = state.optimizers[name]
+        network = optimizers.optimizer_weights(optimizer)
         settings = state.model.optimizer(name, moment)
         optimizers.apply_settings(optimizer, settings)
         state.scaler.unscale_(optimizer) if state.scaler.is_enabled() else None
-        gradients = [weight.grad for weight in weights[name] if weight.grad is not None]
-        norms[name] = torch.nn.utils.get_total_norm(gradients)
+        norms[name] = torch.nn.utils.get_total_norm([weight.grad for weight in network if weight.grad is not None])
         if settings.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(weights[name], settings.max_grad_norm, norms[name])
-        before = [weight.detach().clone() for weight in weights[name]] if measure else []
+            torch.nn.utils.clip_grads_with_norm_(network, settings.max_grad_norm, norms[name])
+        before = [weight.detach().clone() for weight in network] if measure else []
         state.scaler.step(optimizer)
         if settings.weight_limit is not None:
-            optimizers.clip_weights(weights[name], settings.weight_limit)
+            optimizers.clip_weights(network, settings.weight_limit)
         if measure:
-            ratios[name] = _update_ratio(before, weights[name])
+            ratios[name] = _update_ratio(before, network)
     state.scaler.update()
-    total = loss.total.detach()
+    record = _record(losses, norms, ratios)
     # In fp16 the scaler regularly finds infinite gradients and skips those updates: this is not a failure.
-    checked = [total] if state.scaler.is_enabled() else [total, *norms.values()]
-    failed = ~torch.stack([value.float() for value in checked]).isfinite().all()
-    return PhaseRecord(total, loss.terms, norms, ratios, loss.logit_real, loss.logit_fake), failed
+    checked = [record.total] if state.scaler.is_enabled() else [record.total, *norms.values()]
+    failed = ~torch.stack([value.float() for value in checked if value is not None]).isfinite().all()
+    return record, failed
+
+
+def _record(losses: Sequence[Loss], norms: Mapping[str, Tensor], ratios: Mapping[str, Tensor]) -> PhaseRecord:
+    """Return the record of an update: means of the losses of its batches, and the logits of all of them."""
+    first = losses[0]
+    if len(losses) == 1:
+        return PhaseRecord(first.total.detach(), first.terms, norms, ratios, first.logit_real, first.logit_fake)
+    reals, fakes = ([loss.logit_real for loss in losses], [loss.logit_fake for loss in losses])
+    return PhaseRecord(
+        torch.stack([loss.total.detach() for loss in losses]).mean(),
+        {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in first.terms},
+        norms,
+        ratios,
+        torch.cat([logit for logit in reals if logit is not None]) if first.logit_real is not None else None,
+        torch.cat([logit for logit in fakes if logit is not None]) if first.logit_fake is not None else None,
+    )
 
 
 def _update_ratio(before: list[Tensor], after: list[Tensor]) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from equipoise.pilot.pilot import EAGER
 from equipoise.runs.artifacts import write_samples
 from equipoise.training import outputs
@@ -116,14 +118,21 @@ def _step_seconds(training: Training, seconds: float) -> float:
     Whole periods of lazy penalties are counted, unless the steps are too slow for one.
     """
     _take_step(training)
+    _wait_for_device(training)
     begin, count = time.monotonic(), 0
     while True:
         _take_step(training)
         count += 1
-        elapsed = time.monotonic() - begin
         is_whole = count < PERIOD or count % PERIOD == 0
-        if (elapsed >= seconds and is_whole) or count >= MAX_STEPS:
-            return elapsed / count
+        if (time.monotonic() - begin >= seconds and is_whole) or count >= MAX_STEPS:
+            _wait_for_device(training)
+            return (time.monotonic() - begin) / count
+
+
+def _wait_for_device(training: Training) -> None:
+    """Wait until the device has finished what was launched: a step returns before its kernels have run."""
+    if training.state.device.type == "cuda":
+        torch.cuda.synchronize(training.state.device)
 
 
 def _reading_seconds(training: Training, *, with_probe: bool, repeats: int = 1) -> float:

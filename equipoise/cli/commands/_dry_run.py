@@ -126,7 +126,7 @@ def _model_lines(experiment: "Experiment", cost: "RunEstimate") -> list[str]:
 
 
 def _length_lines(experiment: "Experiment", data: "DataSet") -> list[str]:
-    steps, batch_size = experiment.steps or 0, experiment.batch_size or 0
+    steps, batch_size = experiment.steps or 0, experiment.step_images
     samples, count = steps * batch_size, data.count("train")
     passes = f", {_format_number(samples / count)} passes through the data" if count else ""
     limits = [
