@@ -56,11 +56,11 @@ class StyleGAN2:
     """Options of StyleGAN 2, beside AdversarialOptions in _adversarial_options.py.
 
     `latent_dim`: numbers of a latent and of a style. `width`: largest number of channels. `channel_base`: a map has
-    channel_base / side channels, up to `width`; side is 4, 8, 16, ... from the smallest map. `mapping_layers`,
-    `mapping_lr`: layers of the mapping network, and their learning rate as a multiple of `lr_g`. `mixing`: probability
-    that a fake of training has the styles of a second latent from a random layer on (Karras 2019, section 3.1).
-    `noise`: whether layers add noise. `architecture`: of the discriminator, residual or plain. `deviation_group`:
-    samples per group of the minibatch standard deviation. `label_layers`: layers that map labels in the discriminator.
+    channel_base / side channels, up to `width`; side is 4, 8, 16, ... from the smallest map. `mapping_layers`: layers
+    of the mapping network. `mapping_lr`: their learning rate as a multiple of `lr_g`. `mixing`: probability that a fake
+    of training has the styles of a second latent from a random layer on (Karras 2019, section 3.1). `noise`: whether
+    layers add noise. `architecture`: of the discriminator, residual or plain. `deviation_group`: samples per group of
+    the minibatch standard deviation. `label_layers`: layers that map labels in the discriminator.
     `path_length_interval`: path length regularisation is applied every this many steps, if its knob is not 0.
     `conditional`: use class labels; None to use them if the data has them.
     """
@@ -69,7 +69,7 @@ class StyleGAN2:
         # Karras 2020, table 1, configurations F and E, at 1,024 pixels.
         "ffhq1024": {**PAPER, "channel_base": 32768, "knobs": paper_knobs(2e-3, 10.0, 2.0, 1e4)},
         "ffhq1024_e": {**PAPER, "channel_base": 16384, "knobs": paper_knobs(2e-3, 10.0, 2.0, 1e4)},
-        # Karras 2020, "Training Generative Adversarial Networks with Limited Data", table 4.
+        # Karras 2020, "Training Generative Adversarial Networks with Limited Data", appendix C, and its code.
         "paper256": {
             **{**PAPER, "channel_base": 16384, "deviation_group": 8},
             "knobs": paper_knobs(2.5e-3, 1.0, 2.0, 2e4),

@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 from equipoise.nn.equalised import EqualLinear
 from equipoise.nn.resample_filter import Smoothing
 
-SLOPE = 0.2
+SLOPE, GAIN = 0.2, math.sqrt(2)
 """Of the leaky ReLU."""
 EPSILON = 1e-8
 """Added to the squared norm of a filter: Karras 2020, equation 3."""
@@ -50,15 +50,15 @@ class ModulatedConv2d(nn.Module):
     def forward(self, maps: Tensor, style: Tensor, noise: Tensor | None = None) -> Tensor:
         """Transform maps (B, I, H, W) with styles (B, D); `noise`: (B, 1, H', W') or (1, 1, H', W'), None for none."""
         weight, scales = self.weight * self.scale, self.affine(style)
-        # lrelu(g z) = g lrelu(z): the gain multiplies small tensors instead of maps.
-        gain = math.sqrt(2)
-        factors = (gain * demodulation(weight, scales)).to(maps.dtype)[:, :, None, None]
-        bias = (gain * self.bias)[:, None, None]
         maps = self._convolve(maps * scales[:, :, None, None], weight)
+        # lrelu(g z) = g lrelu(z): the gain multiplies small tensors instead of maps. In mixed precision these are
+        # converted to the type of the maps, which would be promoted otherwise.
+        factors = (GAIN * demodulation(weight, scales)).to(maps.dtype)[:, :, None, None]
+        bias = (GAIN * self.bias).to(maps.dtype)[:, None, None]
         if noise is None:
             return leaky_relu(torch.addcmul(bias, maps, factors), SLOPE, inplace=True)
         # In place, since new memory for maps costs more time than the arithmetic.
-        maps = torch.addcmul((gain * self.noise_strength) * noise, maps, factors).add_(bias)
+        maps = torch.addcmul((GAIN * self.noise_strength * noise).to(maps.dtype), maps, factors).add_(bias)
         return leaky_relu(maps, SLOPE, inplace=True)
 
     def _convolve(self, maps: Tensor, weight: Tensor) -> Tensor:

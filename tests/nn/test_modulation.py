@@ -118,4 +118,5 @@ def test_mixed_precision_stays_finite_and_close():
     maps, style = numbers(2, 8, 8, 8), numbers(2, 7, seed=4)
     with torch.autocast("cpu", torch.bfloat16):
         result = layer(maps, style, numbers(1, 1, 8, 8))
+    assert result.dtype == torch.bfloat16
     torch.testing.assert_close(result.float(), layer(maps, style, numbers(1, 1, 8, 8)), rtol=0.05, atol=0.05)
