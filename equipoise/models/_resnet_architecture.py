@@ -30,7 +30,7 @@ PYRAMID: Mapping[int, Sequence[int]] = {
 
 4 to 7 (64 to 512 pixels): Brock 2019, tables 4 to 9, and the authors' code; the others are our choice.
 """
-DISCRIMINATOR_PYRAMID: Mapping[int, Sequence[int]] = {4: (1, 2, 4, 8, 16)}
+DISCRIMINATOR_PYRAMID: Mapping[int, Sequence[int]] = {2: (1, 2, 4), 3: (1, 2, 4, 8), 4: (1, 2, 4, 8, 16)}
 """As PYRAMID, where the channels of a discriminator are not those of the generator in reverse order."""
 CONSTANT = (4, 2)
 """Channels of generator and discriminator divided by the width, for all maps: Brock 2019, appendix C.2, for CIFAR."""

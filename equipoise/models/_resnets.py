@@ -21,6 +21,9 @@ from equipoise.nn.initialize import orthogonal_
 from equipoise.nn.residual_blocks import BottleneckDownBlock, BottleneckUpBlock, DownBlock, UpBlock
 from equipoise.nn.spectral import spectral_norm
 
+EVALUATION_ITERATIONS = 5
+"""Power iterations per pass of a running average."""
+
 
 class GeneratorInputs(NamedTuple):
     """Inputs of the parts of a generator: the first layer (B, K), and the conditions of the blocks of each size."""
@@ -178,7 +181,7 @@ def initialise_resnet(network: nn.Module, generator: Generator) -> None:
 
 
 def normalise_spectrally(network: nn.Module, generator: Generator) -> None:
-    """Divide all linear layers and convolutions of a network by their largest singular values; embeddings stay."""
+    """Divide the linear layers and convolutions of an averaged network by their largest singular values."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            spectral_norm(module, generator)
+            spectral_norm(module, generator, EVALUATION_ITERATIONS)

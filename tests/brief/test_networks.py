@@ -52,7 +52,7 @@ def test_weights_follow_the_global_seed_and_can_be_restored() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"img_size": 2}, "images of 4 to 512 pixels a side"),
+        ({"img_size": 2}, "images of 4 to 1,024 pixels a side"),
         ({"ngf": 0}, "ngf = 0"),
         ({"nz": 0}, "nz = 0"),
         ({"device": "nowhere"}, "there is no device 'nowhere' on this machine"),
