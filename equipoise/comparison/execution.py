@@ -134,8 +134,8 @@ def _train(
             case Saved():
                 is_due = event.step % every == 0 or event.step == steps
                 with clock.paused() as reading:
-                    value = metric.of_run(path) if is_due else None
-                    measurement = Measurement(event.step, value, *reading)
+                    value, cost = metric.of_run(path) if is_due else (None, None)
+                    measurement = Measurement(event.step, value, *reading, sampling=cost)
                     measurements.append_measurement(folder.measurements(run), measurement)
             case Finished():
                 return event.reason

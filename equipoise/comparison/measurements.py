@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from equipoise.comparison.plan import Task
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet
 from equipoise.core.metric import Metric, ReferenceSet
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.samples import generate_samples
@@ -38,6 +40,7 @@ class Measurement:
 
     `value` is None where only the time was recorded, when a run was interrupted. `cpu`, `seconds`: CPU and wall-clock
     seconds of the run so far, without measurements. `also`: additional metrics, in the last measurement only.
+    `sampling`: time that the measured samples took.
     """
 
     step: int
@@ -45,6 +48,14 @@ class Measurement:
     cpu: float
     seconds: float
     also: Mapping[str, float] = field(default_factory=dict)
+    sampling: SamplingCost | None = None
+
+
+class MeasuredSamples(NamedTuple):
+    """The reported metric of samples, and the time that they took."""
+
+    value: float
+    cost: SamplingCost | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,13 +71,13 @@ class ReportedMetric:
         """Return the metric of samples (N, ...) in the range of the data; NaN if any of them is not finite."""
         return float(self.metric.value(self.statistics, samples)) if samples.isfinite().all() else math.nan
 
-    def of_generator(self, generator: Generator) -> float:
-        """Return the metric of samples from a generator."""
+    def of_generator(self, generator: Generator) -> MeasuredSamples:
+        """Measure samples from a generator."""
         result = generate_samples(Path(), generator, self.count, SEED, self.reals.condition)
-        return self.of_samples(result.samples)
+        return MeasuredSamples(self.of_samples(result.samples), result.cost)
 
-    def of_run(self, folder: Path) -> float:
-        """Return the metric of the last saved averaged generator in a run folder. Keeps the global random state."""
+    def of_run(self, folder: Path) -> MeasuredSamples:
+        """Measure the last saved averaged generator in a run folder. Keeps the global random state."""
         with torch.random.fork_rng(devices=[]):
             return self.of_generator(load(folder))
 
@@ -141,7 +152,9 @@ def _parse_measurement(line: bytes) -> Measurement:
     values = json.loads(line)
     value = None if values["value"] is None else float(values["value"])
     also = {name: float(number) for name, number in values["also"].items()}
-    return Measurement(**{**values, "value": value, "also": also, "step": int(values["step"])})
+    cost = values.get("sampling")
+    sampling = None if cost is None else SamplingCost(**cost)
+    return Measurement(**{**values, "value": value, "also": also, "step": int(values["step"]), "sampling": sampling})
 
 
 def _to_json(value: float) -> float | str:

@@ -17,6 +17,7 @@ from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec
 from equipoise.comparison.scores import Anchors
 from equipoise.core.observations import SERIOUS
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.runs.artifacts import write_text
 from equipoise.runs.run import EXPERIMENT_FILE, EventLine, Run
 
@@ -66,6 +67,8 @@ class RunResult:
     also: Mapping[str, float]
     experiment: str | None
     weights: str | None
+    sampling: SamplingCost | None = None
+    """time that the samples of the last measurement took"""
 
     @property
     def setting(self) -> str:
@@ -133,6 +136,7 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         also=dict(measured[-1].also) if has_ended else {},
         experiment=_file_digest(path / EXPERIMENT_FILE),
         weights=_file_digest(path / "generator.safetensors"),
+        sampling=measured[-1].sampling if measured else None,
     )
 
 

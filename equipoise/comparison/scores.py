@@ -94,7 +94,7 @@ def measure_anchors(plan: ComparisonPlan, setting: TaskSetting, task: Task) -> A
         metric=task.reported.name,
         better=metric.metric.better,
         worthless={
-            "untrained": metric.of_generator(untrained),
+            "untrained": metric.of_generator(untrained).value,
             "noise": metric.of_samples(noise.clamp(-1, 1) if data.spec.is_image else noise),
             "one real": metric.of_samples(reals[:1].repeat(metric.count, *[1] * (reals.ndim - 1))),
         },

@@ -142,12 +142,16 @@ def runs_table(runs: Sequence[RunResult]) -> ReportTable:
             NONE if run.value is None else f"{run.metric} {format_number(run.value)}",
             _score(run.best),
             NONE if run.cpu is None else f"{run.cpu:.1f}",
+            NONE if run.sampling is None else f"{run.sampling.cpu_seconds_per_1000:.3g}",
             run.verdict or NONE,
             (run.weights or NONE)[:12],
         )
         for run in runs
     )
-    headings = ("run", "state", "score", "reported", "best score", "CPU s", "verdict", "SHA-256 of the weights")
+    headings = (
+        *("run", "state", "score", "reported", "best score", "CPU s", "CPU s per 1,000 samples"),
+        *("verdict", "SHA-256 of the weights"),
+    )
     return ReportTable("All runs", headings, rows)
 
 

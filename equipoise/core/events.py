@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.observations import Better, Finding, Health, Override, ScalarStats, Signals, Verdict
+from equipoise.core.sampling_cost import SamplingCost
 
 REPAIR = "repair"
 """`Turned.by` of changes made by repair; of other changes it is the name of the controller."""
@@ -97,13 +98,17 @@ class Remedied(Event):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated(Event):
-    """A metric was measured on `count` samples of the averaged generator against held-out reals, in `seconds`."""
+    """A metric was measured on `count` samples of the averaged generator against held-out reals, in `seconds`.
+
+    `sampling`: time that the samples took of it, with `batch_size`, `device` and `threads`.
+    """
 
     metric: str
     value: float
     better: Better
     count: int
     seconds: float
+    sampling: SamplingCost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from equipoise.core.metric import (
     ReferenceSet,
     check_independent,
 )
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import SettingError, UndefinedMetricError
 from equipoise.evaluation.by_class import ClassValue, LabelledFeatures, values_by_class
 from equipoise.evaluation.description import describe_data
@@ -87,10 +88,14 @@ class ComputedMetric(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """Result of an evaluation. `rows`: one per metric. `protocol`: how all of them were computed, as JSON values."""
+    """Result of an evaluation. `rows`: one per metric. `protocol`: how all of them were computed, as JSON values.
+
+    `cost`: of generating the samples, which the protocol contains, too; None for samples from files.
+    """
 
     rows: tuple[MetricRow, ...]
     protocol: Mapping[str, Any]
+    cost: SamplingCost | None = None
 
 
 def evaluate(request: EvaluationRequest) -> EvaluationResult:
@@ -105,7 +110,8 @@ def evaluate(request: EvaluationRequest) -> EvaluationResult:
 
 def compute_metrics(metrics: Mapping[str, AnyMetric], data: EvaluationData) -> EvaluationResult:
     """Compute metrics. `metrics`: name -> metric."""
-    return EvaluationResult(tuple(_row(name, metric, data) for name, metric in metrics.items()), _protocol(data))
+    rows = tuple(_row(name, metric, data) for name, metric in metrics.items())
+    return EvaluationResult(rows, _protocol(data), data.sample_set.cost)
 
 
 def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import PathMetric
-from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import SettingError
 from equipoise.evaluation.samples import choose_labels
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import lerp, slerp
+from equipoise.inference.style_space import map_to_styles, synthesize
 
 Interpolate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -42,37 +42,14 @@ def sample_path_steps(
     if metric.space == "z":
         ends = [_between(latents, shares + offset, slerp) for offset in (0.0, metric.epsilon)]
         return PathSteps(*(generator.generate(points, step_labels) for points in ends))
-    styles = [_map_latents(generator, part, step_labels) for part in latents]
+    if model.styles is None:
+        raise SettingError(f"{model.name} has no mapping network, so it has no path lengths in w; use ppl:z_full")
+    styles = [map_to_styles(generator, part, step_labels) for part in latents]
     ends = [_between(styles, shares + offset, lerp) for offset in (0.0, metric.epsilon)]
-    return PathSteps(*(_synthesize(generator, points) for points in ends))
+    return PathSteps(*(synthesize(generator, points) for points in ends))
 
 
 def _between(points: Sequence[Tensor], shares: Tensor, interpolate: Interpolate) -> Tensor:
     """Return the points (N, ...) on the paths between two sets of N points, after shares (N, 1) of the paths."""
     start, end = points
     return interpolate(start.flatten(1).double(), end.flatten(1).double(), shares).view(start.shape).to(start.dtype)
-
-
-@torch.no_grad()
-def _map_latents(generator: Generator, latents: Tensor, labels: Tensor | None) -> Tensor:
-    """Return the styles (N, L, D) of latents. Raises SettingError for a model without styles."""
-    styles, name = generator.model.styles, generator.model.name
-    if styles is None:
-        raise SettingError(f"{name} has no mapping network, so it has no path lengths in w; use ppl:z_full")
-    rows = torch.arange(len(latents)).split(generator.batch_size)
-    parts = (
-        styles.map(generator.networks, latents[part], None if labels is None else labels[part], DEFAULT_SAMPLING)
-        for part in rows
-    )
-    return torch.cat(list(parts))
-
-
-@torch.no_grad()
-def _synthesize(generator: Generator, styles: Tensor) -> Tensor:
-    """Return the samples (N, ...) of styles (N, L, D)."""
-    space = generator.model.styles
-    assert space is not None
-    parts = (
-        space.synthesize(generator.networks, part, DEFAULT_SAMPLING) for part in styles.split(generator.batch_size)
-    )
-    return torch.cat(list(parts)).float()

@@ -11,8 +11,9 @@ from torch import Tensor
 from equipoise.core.data import Batch, DataSet, DataSpec
 from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.metric import describe_spec
+from equipoise.core.sampling_cost import SamplingCost
+from equipoise.core.timed_sampling import TimedSamples, time_sampling
 from equipoise.errors import DataError
-from equipoise.evaluation.sampling_cost import SamplingCost, generate_timed
 from equipoise.inference.generator import Generator
 
 
@@ -35,7 +36,7 @@ def generate_samples(folder: Path, generator: Generator, count: int, seed: int, 
     Raises DataError if the model takes labels and there are none.
     """
     sampled_labels = choose_labels(generator, count, seed, labels)
-    generated = generate_timed(generator, generator.latents(count, seed=seed), sampled_labels)
+    generated = _generate_timed(generator, generator.latents(count, seed=seed), sampled_labels)
     label_source = "as those of the reals" if sampled_labels is not None else None
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source}
     return SampleSet(generated.samples, origin, sampled_labels, generated.cost)
@@ -43,9 +44,16 @@ def generate_samples(folder: Path, generator: Generator, count: int, seed: int, 
 
 def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> SampleSet:
     """Generate one sample from each of `inputs` (N, ...), in the same order."""
-    generated = generate_timed(generator, generator.latents(len(inputs)), inputs)
+    generated = _generate_timed(generator, generator.latents(len(inputs)), inputs)
     origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "of": "the inputs of the reals"}
     return SampleSet(generated.samples, origin, cost=generated.cost)
+
+
+def _generate_timed(generator: Generator, latents: Tensor, conditions: Tensor | None) -> TimedSamples:
+    """Generate samples as :meth:`Generator.generate`, and measure the time."""
+    weights = (weight for network in generator.networks.values() for weight in network.parameters())
+    device = next((weight.device for weight in weights), torch.device("cpu"))
+    return time_sampling(lambda: generator.generate(latents, conditions), generator.batch_size, device)
 
 
 def choose_labels(generator: Generator, count: int, seed: int, labels: Tensor | None) -> Tensor | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.report.series import CurveSeries
 from equipoise.runs.run import DATA_FILE, EventLine, Run
 
@@ -130,6 +131,23 @@ class RunHistory:
             return to_mapping(json.loads((self.run.folder / DATA_FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             return {}
+
+    @property
+    def sampling_cost(self) -> SamplingCost | None:
+        """Time that the samples of the last evaluation took; None if the run has recorded none."""
+        lines = [to_mapping(line.get("sampling")) for line in self.events_of("evaluated")]
+        values = next((line for line in reversed(lines) if line), {})
+        count = to_number(values.get("count"), 0)
+        if count < 1:
+            return None
+        return SamplingCost(
+            count=int(count),
+            seconds=to_number(values.get("seconds")),
+            cpu_seconds=to_number(values.get("cpu_seconds")),
+            batch_size=int(to_number(values.get("batch_size"), 0)),
+            device=str(values.get("device", "unknown")),
+            threads=int(to_number(values.get("threads"), 0)),
+        )
 
     @property
     def seconds(self) -> float:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from equipoise.core.data import Stream
 from equipoise.core.events import Evaluated, Sampled
 from equipoise.core.model import StepRecord
+from equipoise.core.sampling_cost import SamplingCost
+from equipoise.core.timed_sampling import time_sampling
 from equipoise.core.tokens import decode_samples
 from equipoise.diagnosis.sample_statistics import MAX_SAMPLES
 from equipoise.diagnosis.symptoms.data import describe_range
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredMetric:
-    """A value of the metric, and the seconds that it took."""
+    """A value of the metric, the seconds that it took, and the part of them that its samples took."""
 
     value: float
     seconds: float
+    sampling: SamplingCost
 
 
 def unusual_range(stream: Stream) -> dict[str, float]:
@@ -45,13 +48,17 @@ def measure_metric(training: "Training", evaluation: MetricEvaluation) -> Measur
     start = time.monotonic()
     try:
         with abortable(training.plan.interrupted):
-            samples = probe.generate_samples(training.state, evaluation.latents, evaluation.condition)
+            samples, sampling = time_sampling(
+                lambda: probe.generate_samples(training.state, evaluation.latents, evaluation.condition),
+                min(len(evaluation.latents), probe.GENERATION_BATCH),
+                training.state.device,
+            )
             value = evaluation.metric.value(evaluation.statistics, samples)
     except KeyboardInterrupt:
         if not training.plan.interrupted():
             raise
         return None
-    return MeasuredMetric(value, time.monotonic() - start)
+    return MeasuredMetric(value, time.monotonic() - start, sampling)
 
 
 def record_metric(training: "Training", evaluation: MetricEvaluation, measured: MeasuredMetric) -> Evaluated:
@@ -59,8 +66,16 @@ def record_metric(training: "Training", evaluation: MetricEvaluation, measured: 
     state, better = training.state, evaluation.metric.better
     training.pilot.record_metric(evaluation.name, measured.value, state.images, better)
     training.best.update(measured.value, state.step, evaluation.metric)
-    count = len(evaluation.latents)
-    return Evaluated(state.step, state.images, evaluation.name, measured.value, better, count, measured.seconds)
+    return Evaluated(
+        step=state.step,
+        images=state.images,
+        metric=evaluation.name,
+        value=measured.value,
+        better=better,
+        count=len(evaluation.latents),
+        seconds=measured.seconds,
+        sampling=measured.sampling,
+    )
 
 
 def add_probe(training: "Training", record: StepRecord) -> StepRecord:

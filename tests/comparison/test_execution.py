@@ -14,6 +14,7 @@ from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.summary import summarise
 from equipoise.core.events import Stepped
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.subject import EvaluationRequest
@@ -137,7 +138,8 @@ def test_diverged_run_scores_0_and_is_not_repeated(
 def test_measurements_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     path = tmp_path / "measurements.jsonl"
     append_measurement(path, Measurement(1, 0.25, 1.0, 2.0))
-    append_measurement(path, Measurement(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}))
+    cost = SamplingCost(100, 0.5, 0.75, 16, "cpu", 1)
+    append_measurement(path, Measurement(2, float("nan"), 2.0, 3.0, {"modes": float("inf")}, cost))
     content = path.read_bytes()
     for cut in range(len(content)):
         path.write_bytes(content[:cut])
@@ -149,7 +151,7 @@ def test_measurements_survive_a_kill_at_any_byte(tmp_path: Path) -> None:
     first, second = read_measurements(path)
     assert first == Measurement(1, 0.5, 1.5, 2.5), "the later of two"
     assert second.value != second.value
-    assert second.also == {"modes": float("inf")}
+    assert (second.also, second.sampling) == ({"modes": float("inf")}, cost)
 
 
 def test_folder_belongs_to_one_plan(tiny: ComparisonPlan, tmp_path: Path, compared: ComparisonFolder) -> None:

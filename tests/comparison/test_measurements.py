@@ -50,7 +50,7 @@ def test_measurements_are_not_charged(
         seconds[0] += LONG
         return build_metric(*args)
 
-    def measure(metric: ReportedMetric, folder: Path) -> float:
+    def measure(metric: ReportedMetric, folder: Path) -> measurements.MeasuredSamples:
         seconds[0] += LONG
         return of_run(metric, folder)
 
@@ -71,6 +71,8 @@ def test_measurements_are_not_charged(
     assert 12 <= recorded[-1].cpu < LONG / 2
     assert 12 <= recorded[-1].seconds < LONG / 2
     assert sorted(one.cpu for one in recorded) == [one.cpu for one in recorded]
+    costs = [one.sampling for one in recorded]
+    assert all(cost is not None and cost.count == tiny.samples and cost.cpu_seconds > 0 for cost in costs)
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", "null", "[" * 9999])

@@ -98,7 +98,10 @@ def values(training: Training) -> dict[str, Any]:
 def comparable_events(events: list[Event], after: int) -> list[Any]:
     """Return the events after a step without times."""
     selected = [event for event in events if event.step > after and not isinstance(event, Stepped | Saved)]
-    timeless = [dataclasses.replace(event, seconds=0.0) if hasattr(event, "seconds") else event for event in selected]
+    timeless = [
+        dataclasses.replace(event, **{name: None for name in ("seconds", "sampling") if hasattr(event, name)})
+        for event in selected
+    ]
     return [(e.step, e.samples.tobytes()) if isinstance(e, Sampled) else e for e in timeless]
 
 

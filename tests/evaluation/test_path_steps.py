@@ -51,7 +51,7 @@ def generator_of(synthesize, *, radius: float | None = None, styles: bool = True
         num_classes=classes,
         styles=StyleSpace(to_styles, from_styles, lambda networks: torch.zeros(3)) if styles else None,
     )
-    return Generator(model, {}, DataSpec((1, 1, 2)), 0)
+    return Generator(model, {}, DataSpec((3,)), 0)  # not clamped as images are
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from equipoise.training import checkpoint
 
 PATIENCE = 120.0
 """Seconds until a process is too slow."""
+CLOCKS = ("seconds", "cpu_seconds")
+"""Fields of events that hold times."""
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ def valid_events() -> Callable[[Path], list[Any]]:
 
     def without_clock(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: without_clock(item) for name, item in value.items() if name != "seconds"}
+            return {name: without_clock(item) for name, item in value.items() if name not in CLOCKS}
         return [without_clock(item) for item in value] if isinstance(value, list) else value
 
     return lambda folder: [without_clock(line) for line in Run(folder).lines() if line["event"] != "resumed"]

@@ -241,22 +241,11 @@ def _format_reals(reals: Mapping[str, object]) -> str:
     return f"{reals['count']:,} {reals['split']} reals of {reals['path'] or reals['data']}"
 
 
-def _format_cost(cost: Mapping[str, object] | None) -> list[str]:
-    """Format the time that samples of a run take."""
-    if cost is None:
-        return []
-    threads = f"{cost['threads']} thread{'s' * (cost['threads'] != 1)}"
-    return [
-        f"{cost['seconds_per_1000']:.3g} s per 1,000 samples ({cost['cpu_seconds_per_1000']:.3g} s of CPU time), "
-        f"{cost['batch_size']} at once on {cost['device']}, {threads}"
-    ]
-
-
 def _format_protocol(result: "EvaluationResult") -> list[str]:
     reals, samples = result.protocol["reals"], result.protocol["samples"]
     source = f"{samples['run']}, step {samples['step']}," if "run" in samples else f"{samples['files']},"
     return [
         f"{samples['count']:,} samples of {source} seed {result.protocol['seed']}, against {_format_reals(reals)}",
-        *_format_cost(result.protocol["sampling"]),
+        *([str(result.cost)] if result.cost else []),
         *result.protocol["notes"],
     ]
