@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from _results import ROOT, join_unique, machine, write
+from _suite_defaults import default_sections
 from _suite_figures import plot_curves, plot_ratios
 from _suite_runs import FOLDER, RunStore
 from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
@@ -40,7 +41,7 @@ reals, per task; a run that diverged counts as twice the worst distance of its t
 that resamples seeds within tasks, which answers for these tasks; [tasks]: tasks as well, which answers for tasks like \
 these and decides. Tests are two-sided over the means of tasks, exact, and corrected for the number of arms (Holm)."""
 
-LIMITS = """- Pictures of 16 and 32 pixels, narrow networks, at most 1,000 steps: whether the order is the same at \
+LIMITS = """- Pictures of 16 and 32 pixels, narrow networks, at most 2,400 steps: whether the order is the same at \
 larger sizes is not measured here.
 - Tasks of one source share their test reals and are not independent, so intervals over tasks are somewhat too narrow.
 - Two-level resampling counts the noise of seeds twice, which makes intervals over tasks somewhat too wide.
@@ -78,7 +79,8 @@ def write_page(
     path = folder / "suite.md"
     if folder == FOLDER:
         write_answer(page, EXPLANATION)
-    write(path, *_head(store, page), *_verdict(page), *_details(page, mains), f"## Limits\n\n{LIMITS}")
+    defaults = default_sections(store, noise_file)
+    write(path, *_head(store, page), *_verdict(page), *_details(page, mains), *defaults, f"## Limits\n\n{LIMITS}")
     return path
 
 

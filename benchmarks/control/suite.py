@@ -9,10 +9,10 @@ Method. suite.toml has training and test tasks of different data; docs/decisions
 they are as they are. `gate` runs 24 constants on every test task. `tune` races settings of every arm on the training
 tasks, 64 runs an arm. `pilot` repeats three tuned arms there with two more seeds, for the power of the verdict.
 `verdict` runs the tuned arms on every test task with five fresh seeds, and the best constant of each test task and the
-published setting, too. `long` runs shipped controllers on the tasks of suite_long.toml, three times as long. A run
-takes about eight seconds. Results: results/suite.jsonl, a line per run; results/suite_tuned.json, the settings that
-tuning selected. Expected, from longer runs on digits with one seed: a rule for augmentation
-wins where there are few pictures and loses nothing elsewhere.
+published setting, too. `defaults` runs shipped controllers on the published settings of the test tasks, `long` on the
+tasks of suite_long.toml, three times as long. A run takes about eight seconds. Results: results/suite.jsonl, a line per
+run; results/suite_tuned.json, the settings that tuning selected. Expected, from longer runs on digits with one seed: a
+rule for augmentation wins where there are few pictures and loses nothing elsewhere.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from collections.abc import Iterable
 
 from _plane import HERE as HERE  # adds the folder of _results to the path
 from _suite_arms import ARMS, SHIPPED, UNTUNED, constants
+from _suite_defaults import LONG_SEEDS, in_longer_runs, on_published_settings
 from _suite_page import oracle_settings, power_report, write_page
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun, execute
 from _suite_tuning import tune, write_tuned
@@ -29,11 +30,9 @@ from equipoise.comparison.suite.checks import ArmInfo
 from equipoise.comparison.suite.tasks import load_suite
 
 TUNED_FILE = FOLDER / "results" / "suite_tuned.json"
-PHASES = ("gate", "tune", "pilot", "verdict", "long", "page")
+PHASES = ("gate", "tune", "pilot", "verdict", "defaults", "long", "page")
 NAMES = [*ARMS, *SHIPPED, *UNTUNED]
 SEEDS = (1, 2, 3, 4, 5)
-LONG_FILE, LONG_SEEDS = FOLDER / "suite_long.toml", (1, 2, 3, 4, 5)
-LONG_ARMS = ("fixed", "annealed", "ada", "confident_ada")
 PILOT_ARMS, PILOT_SEEDS = ("constant", "annealed", "ada"), (101, 102)
 
 
@@ -81,19 +80,6 @@ def verdict_runs(store: RunStore, arms: Iterable[str]) -> list[SuiteRun]:
     return runs
 
 
-def long_runs() -> list[SuiteRun]:
-    """Return shipped controllers on longer tasks, on the published base and on the tuned constant, seed by seed."""
-    tasks, constant = load_suite(LONG_FILE).half("test"), arm_infos()["constant"].settings
-    bases: dict[str, dict[str, object]] = {"published": {}, "tuned": dict(constant)}
-    return [
-        SuiteRun.of(task.name, f"{name} on {base}", {**settings, "controller": name, "options": {}}, seed)
-        for seed in LONG_SEEDS
-        for base, settings in bases.items()
-        for name in LONG_ARMS
-        for task in tasks
-    ]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("phases", nargs="*", choices=PHASES, default=PHASES)
@@ -111,8 +97,11 @@ def main() -> None:
         print(power_report(store, arm_infos()))
     if "verdict" in args.phases:
         execute(store, verdict_runs(store, args.arms), label="verdict")
+    if "defaults" in args.phases:
+        execute(store, on_published_settings().missing(store), label="defaults")
     if "long" in args.phases:
-        execute(store, long_runs(), LONG_FILE, label="long")
+        longer = in_longer_runs()
+        execute(store, longer.missing(store, LONG_SEEDS), longer.file, label="long")
     if "page" in args.phases:
         write_page(store, arm_infos())
 
