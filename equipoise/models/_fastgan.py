@@ -3,7 +3,9 @@
 Levels are counted from the smallest map: level k of a square image of 4 2^n pixels has 4 2^k pixels a side.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +21,22 @@ DISCRIMINATOR_MULTIPLES = (16, 16, 8, 4, 2, 1, 0.5, 0.25, 0.125)
 PAIRS = 4
 """Largest number of skip-layer excitations: from maps of 4, 8, 16 and 32 pixels."""
 FEATURE_LEVEL = 2
-"""Level of the features of the discriminator, 16 pixels; the logits are computed one level below, at 8 pixels."""
+"""Level of the larger map of the features, 16 pixels; the logits are computed one level below, at 8 pixels."""
 DECODED_LEVEL = 5
 """Highest level of a reconstruction, 128 pixels; larger images are averaged down to it."""
 SLOPE = 0.2
 
 
-def channel_counts(width: int, multiples: Sequence[float], levels: int) -> list[int]:
-    """Return the channels of maps of 4, 8, ... pixels."""
-    return [max(1, int(width * multiple)) for multiple in multiples[:levels]]
+@dataclass(frozen=True, slots=True)
+class LayerWidths:
+    """Channels of the maps of both networks. `width`: at 128 pixels. `widest`: the most that a map has."""
+
+    width: int
+    widest: int
+
+    def counts(self, multiples: Sequence[float], levels: int) -> list[int]:
+        """Return the channels of maps of 4, 8, ... pixels."""
+        return [min(max(1, int(self.width * multiple)), self.widest) for multiple in multiples[:levels]]
 
 
 def gated_upsampling(before: int, after: int) -> nn.Sequential:
@@ -44,11 +53,11 @@ class SkipLayerGenerator(nn.Module):
     """Generator with one convolution per size; small maps weight the channels of large ones (Liu 2021, figure 3)."""
 
     def __init__(
-        self, pyramid: ImagePyramid, width: int, latent_dim: int, channels: int, classes: int, excitation: int
+        self, pyramid: ImagePyramid, widths: LayerWidths, latent_dim: int, channels: int, classes: int, excitation: int
     ) -> None:
         """`excitation`: doublings between the maps of a pair, 0 for none. `classes`: 0 for none."""
         super().__init__()
-        counts = channel_counts(width, GENERATOR_MULTIPLES, pyramid.doublings + 1)
+        counts = widths.counts(GENERATOR_MULTIPLES, pyramid.doublings + 1)
         self.embedding = nn.Embedding(classes, latent_dim) if classes else None
         self.first = nn.Sequential(
             nn.ConvTranspose2d(latent_dim * (2 if classes else 1), 2 * counts[0], pyramid.start, bias=False),
@@ -112,10 +121,10 @@ class SelfSupervisedDiscriminator(nn.Module):
     a quarter of the map of 16 pixels and reconstructs that quarter of the image.
     """
 
-    def __init__(self, pyramid: ImagePyramid, width: int, channels: int, classes: int) -> None:
+    def __init__(self, pyramid: ImagePyramid, widths: LayerWidths, channels: int, classes: int) -> None:
         """`pyramid`: of images with at least FEATURE_LEVEL doublings. `classes`: 0 for none."""
         super().__init__()
-        counts = channel_counts(width, DISCRIMINATOR_MULTIPLES, pyramid.doublings + 1)
+        counts = widths.counts(DISCRIMINATOR_MULTIPLES, pyramid.doublings + 1)
         level = max(FEATURE_LEVEL, pyramid.doublings - (2 if pyramid.doublings >= 8 else 1))
         modules: list[nn.Module] = []
         if level == pyramid.doublings:
@@ -126,25 +135,31 @@ class SelfSupervisedDiscriminator(nn.Module):
         modules += [Halving(counts[upper], counts[upper - 1]) for upper in range(level, FEATURE_LEVEL, -1)]
         self.layers = nn.Sequential(*modules)
         count = counts[FEATURE_LEVEL - 1]
+        self.shapes = [(counts[depth], *pyramid.sides(depth)) for depth in (FEATURE_LEVEL, FEATURE_LEVEL - 1)]
         self.halving = Halving(counts[FEATURE_LEVEL], count)
         self.patches = nn.Sequential(nn.Conv2d(count, count, 1, bias=False), nn.BatchNorm2d(count), nn.LeakyReLU(SLOPE))
         self.last = nn.Conv2d(count, 1, 4, bias=False)
         self.projection = nn.Linear(count, classes, bias=False) if classes else None
-        self.whole_decoder = _decoder(count, width, min(pyramid.doublings, DECODED_LEVEL), channels)
-        self.part_decoder = _decoder(counts[FEATURE_LEVEL], width, min(pyramid.doublings - 1, DECODED_LEVEL), channels)
+        self.whole_decoder = _decoder(count, widths, min(pyramid.doublings, DECODED_LEVEL), channels)
+        self.part_decoder = _decoder(counts[FEATURE_LEVEL], widths, min(pyramid.doublings - 1, DECODED_LEVEL), channels)
 
     def features(self, samples: Tensor) -> Tensor:
-        """Compute the map (B, W, h, w) of images (B, C, H, W), 16 x 16 for square images of 4 2^n pixels."""
-        features: Tensor = self.layers(samples)
-        return features
+        """Compute features (B, F) of images (B, C, H, W): the maps of 16 and of 8 pixels, both flattened."""
+        large: Tensor = self.layers(samples)
+        return torch.cat([large.flatten(1), self.halving(large).flatten(1)], dim=1)
+
+    def maps(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maps of 16 and of 8 pixels, (B, W, h, w) and (B, V, h / 2, w / 2), of features (B, F)."""
+        large, small = features.split([math.prod(shape) for shape in self.shapes], dim=1)
+        return large.unflatten(1, self.shapes[0]), small.unflatten(1, self.shapes[1])
 
     def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """Compute logits (B, K), one per patch, from features (B, W, h, w), and labels (B,) or None.
+        """Compute logits (B, K), one per patch, from features (B, F), and labels (B,) or None.
 
         K = (h / 2 - 3) (w / 2 - 3). With labels, <v_y, mean of the map> is added to all of them (Miyato and Koyama
         2018).
         """
-        maps = self.patches(self.halving(features))
+        maps = self.patches(self.maps(features)[1])
         logits: Tensor = self.last(maps).flatten(1)
         if self.projection is None or condition is None:
             return logits
@@ -157,12 +172,9 @@ class SelfSupervisedDiscriminator(nn.Module):
         Liu 2021, equation 3, with the squared distance of pixels instead of a perceptual one. `images`: (B, C, H, W).
         `features`: of these images. `corner`: (2,) int64 of 0 or 1, the row and the column of the quarter.
         """
-        pairs = (
-            (self.whole_decoder(self.halving(features)), images),
-            (self.part_decoder(quarter(features, corner)), quarter(images, corner)),
-        )
-        whole, part = (_distance(decoded, target) for decoded, target in pairs)
-        return whole + part
+        large, small = self.maps(features)
+        whole = _distance(self.whole_decoder(small), images)
+        return whole + _distance(self.part_decoder(quarter(large, corner)), quarter(images, corner))
 
 
 def quarter(maps: Tensor, corner: Tensor) -> Tensor:
@@ -179,8 +191,9 @@ def _distance(decoded: Tensor, target: Tensor) -> Tensor:
     return (at_least_float32(decoded) - at_least_float32(reduced)).square().mean()
 
 
-def _decoder(before: int, width: int, level: int, channels: int) -> nn.Sequential:
+def _decoder(before: int, widths: LayerWidths, level: int, channels: int) -> nn.Sequential:
     """Return a decoder from maps of level 1 to images of a level, in [-1, 1]."""
-    counts = [before, *channel_counts((width + 1) // 2, GENERATOR_MULTIPLES, level + 1)[2:]]
+    half = LayerWidths((widths.width + 1) // 2, widths.widest)
+    counts = [before, *half.counts(GENERATOR_MULTIPLES, level + 1)[2:]]
     blocks = [gated_upsampling(*counts[index : index + 2]) for index in range(level - 1)]
     return nn.Sequential(*blocks, nn.Conv2d(counts[-1], channels, 3, padding=1, bias=False), nn.Tanh())

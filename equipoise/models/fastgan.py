@@ -5,6 +5,7 @@ Synthesis". For 100 to 1,000 images: the generator has one convolution per size,
 its input to reconstruct reals, which keeps it from remembering them, and everything it sees is augmented.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -27,7 +28,7 @@ from equipoise.models._adversarial_options import (
     validate_counts,
 )
 from equipoise.models._convolutional import suitable_augmentations
-from equipoise.models._fastgan import SelfSupervisedDiscriminator, SkipLayerGenerator
+from equipoise.models._fastgan import LayerWidths, SelfSupervisedDiscriminator, SkipLayerGenerator
 from equipoise.models._image_pyramid import image_pyramid
 from equipoise.nn.initialize import normal_
 
@@ -50,15 +51,16 @@ class FastGANKnobs(AdversarialKnobs):
 class FastGAN:
     """Options of FastGAN. Those of adversarial training are AdversarialOptions in _adversarial_options.py.
 
-    `width`: channels at 128 pixels; 16 times as many at 4 pixels. `excitation`: doublings between the two maps of a
-    skip-layer excitation, 3 for 4 -> 32 pixels, 4 for 4 -> 64 as in the paper, 0 for none. `conditional`: use class
-    labels; None to use them if the data has them.
+    `width`: channels at 128 pixels; 16 times as many at 4 pixels. `widest`: the most channels of a map. `excitation`:
+    doublings between the two maps of a skip-layer excitation, 3 for 4 -> 32 pixels, 4 for 4 -> 64 as in the paper, 0
+    for none. `conditional`: use class labels; None to use them if the data has them.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         # The authors' settings for 256 to 1,024 pixels; batch size 8.
         "paper": {
             "width": 64,
+            "widest": 1024,
             "excitation": 4,
             "latent_dim": 256,
             "conditional": False,
@@ -82,13 +84,14 @@ class FastGAN:
             **{"augment_p": 0.6, "ema_half_life": 5e3},
         }
     )
-    width: int = 24
+    width: int = 16
+    widest: int = 128
     excitation: int = 3
     conditional: bool | None = None
 
     def __post_init__(self) -> None:
         validate_adversarial_options(self)
-        validate_counts(width=self.width)
+        validate_counts(width=self.width, widest=self.widest)
         if self.excitation < 0:
             raise SettingError(f"excitation = {self.excitation}: it must be at least 1, or 0 for none")
 
@@ -101,13 +104,16 @@ class FastGAN:
         if self.conditional and not spec.classes:
             raise SettingError("conditional = true, but the data has no labels; omit this option")
         classes, channels = 0 if self.conditional is False else spec.classes, spec.shape[0]
+        widths = LayerWidths(self.width, self.widest)
         networks: dict[str, nn.Module] = {
-            "generator": SkipLayerGenerator(pyramid, self.width, self.latent_dim, channels, classes, self.excitation),
-            "discriminator": SelfSupervisedDiscriminator(pyramid, self.width, channels, classes),
+            "generator": SkipLayerGenerator(pyramid, widths, self.latent_dim, channels, classes, self.excitation),
+            "discriminator": SelfSupervisedDiscriminator(pyramid, widths, channels, classes),
         }
         for network in networks.values():
             normal_(network, generator)
-        return adversarial_model(
+        # L_D = E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) + λ (E (I' - I)² + E (J' - J)²), L_G = -E D(G(z))
+        # Liu 2021, section 3.3; means over patches.
+        model = adversarial_model(
             "fastgan",
             self,
             networks,
@@ -116,6 +122,8 @@ class FastGAN:
             classes=classes,
             extensions=Extensions(knobs=FastGANKnobs, discriminator_terms=reconstruction_terms),
         )
+        # Only the direction of a latent has an effect, so that truncation has nearly none.
+        return dataclasses.replace(model, samplings=frozenset())
 
 
 def reconstruction_terms(

@@ -26,7 +26,7 @@ from equipoise.models._adversarial_options import (
     validate_counts,
 )
 from equipoise.models._convolutional import suitable_augmentations
-from equipoise.models._fastgan import SkipLayerGenerator
+from equipoise.models._fastgan import LayerWidths, SkipLayerGenerator
 from equipoise.models._image_pyramid import image_pyramid
 from equipoise.models._projected import SCALES, FeatureNetwork, ProjectedDiscriminator
 from equipoise.nn.efficientnet import DIGEST, load_efficientnet_lite0
@@ -44,14 +44,22 @@ class ProjectedGAN:
     """Options of Projected GAN. Those of adversarial training are AdversarialOptions in _adversarial_options.py.
 
     `feature_side`: side in pixels to which images are resized for the frozen network, a multiple of 32; its time grows
-    with the square. `width`: channels of the generator at 128 pixels; 16 times as many at 4 pixels. `excitation`:
-    doublings between the two maps of a skip-layer excitation of the generator, 0 for none. `conditional`: use class
-    labels; None to use them if the data has them.
+    with the square. `width`: channels of the generator at 128 pixels; 16 times as many at 4 pixels. `widest`: the most
+    channels of a map of the generator. `excitation`: doublings between the two maps of a skip-layer excitation of the
+    generator, 0 for none. `conditional`: use class labels; None to use them if the data has them.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         # The authors' settings with FastGAN's generator; batch size 64.
-        "paper": {"feature_side": 224, "width": 128, "excitation": 4, "latent_dim": 256, "conditional": False}
+        "paper": {
+            "feature_side": 224,
+            "width": 128,
+            "widest": 2048,
+            "excitation": 4,
+            "latent_dim": 256,
+            "conditional": False,
+            "knobs": {"lr_g": 2e-4, "lr_d": 2e-4, "beta1": 0.0, "beta2": 0.99, "augment_p": 0.8},
+        }
     }
 
     frozen_digests: ClassVar[frozenset[str]] = frozenset({DIGEST})
@@ -72,12 +80,13 @@ class ProjectedGAN:
     )
     feature_side: int = 96
     width: int = 24
+    widest: int = 192
     excitation: int = 3
     conditional: bool | None = None
 
     def __post_init__(self) -> None:
         validate_adversarial_options(self)
-        validate_counts(width=self.width)
+        validate_counts(width=self.width, widest=self.widest)
         if self.excitation < 0:
             raise SettingError(f"excitation = {self.excitation}: it must be at least 1, or 0 for none")
         largest = max(SCALES)
@@ -105,8 +114,9 @@ class ProjectedGAN:
         classes = 0 if self.conditional is False else spec.classes
         frozen = FeatureNetwork(load_efficientnet_lite0())
         discriminator = ProjectedDiscriminator(frozen.forward, self.feature_side, classes)
+        widths = LayerWidths(self.width, self.widest)
         networks: dict[str, nn.Module] = {
-            "generator": SkipLayerGenerator(pyramid, self.width, self.latent_dim, channels, classes, self.excitation),
+            "generator": SkipLayerGenerator(pyramid, widths, self.latent_dim, channels, classes, self.excitation),
             "discriminator": discriminator,
         }
         for network in networks.values():
@@ -122,4 +132,9 @@ class ProjectedGAN:
         )
         # L_D = Σ_l E max(0, 1 - D_l(P_l(x))) + E max(0, 1 + D_l(P_l(G(z)))), L_G = -Σ_l E D_l(P_l(G(z)))
         # Sauer 2021, equation 4 with the hinge; as the mean over all logits instead of the sum over scales.
-        return dataclasses.replace(model, networks={**networks, FROZEN: frozen}, frozen={FROZEN: DIGEST})
+        return dataclasses.replace(
+            model,
+            networks={**networks, FROZEN: frozen},
+            frozen={FROZEN: DIGEST},
+            samplings=frozenset(),  # Only the direction of a latent has an effect; see fastgan.
+        )

@@ -11,7 +11,7 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import SettingError
-from equipoise.models._fastgan import SelfSupervisedDiscriminator, SkipLayerGenerator, quarter
+from equipoise.models._fastgan import LayerWidths, SelfSupervisedDiscriminator, SkipLayerGenerator, quarter
 from equipoise.models._image_pyramid import image_pyramid
 
 
@@ -23,8 +23,9 @@ def build(shape=(1, 16, 16), classes=0, **options):
 def networks_on_meta(side: int, width: int = 64, excitation: int = 4) -> tuple[nn.Module, nn.Module]:
     pyramid = image_pyramid("fastgan", DataSpec((3, side, side)))
     with torch.device("meta"):
-        generator = SkipLayerGenerator(pyramid, width, 256, 3, 0, excitation)
-        return generator, SelfSupervisedDiscriminator(pyramid, width, 3, 0)
+        widths = LayerWidths(width, 1024)
+        generator = SkipLayerGenerator(pyramid, widths, 256, 3, 0, excitation)
+        return generator, SelfSupervisedDiscriminator(pyramid, widths, 3, 0)
 
 
 def count(network: nn.Module) -> int:
@@ -80,11 +81,17 @@ def test_map_is_halved_exactly_without_weights_of_the_gate(monkeypatch: pytest.M
     assert torch.equal(maps[0], maps[1] / 2)
 
 
+def test_no_map_has_more_channels_than_the_widest() -> None:
+    assert LayerWidths(16, 128).counts((16, 8, 4, 0.5, 0.01), 5) == [128, 128, 64, 8, 1]
+    assert LayerWidths(16, 128).counts((16, 8, 4), 2) == [128, 128]
+
+
 def test_only_the_direction_of_a_latent_has_an_effect() -> None:
     model = build()
     latent = model.latent(3, Generator().manual_seed(0), None)
     samples = [model.generate(model.networks, scale * latent, None, DEFAULT_SAMPLING) for scale in (1.0, 7.0)]
     assert torch.allclose(*samples, atol=1e-5)
+    assert model.samplings == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -97,8 +104,10 @@ def test_sizes(shape: tuple[int, ...]) -> None:
     assert images.abs().max() <= 1
     discriminator = model.networks["discriminator"]
     features = discriminator.features(images)
-    height, width = features.shape[2:]
+    large, small = discriminator.maps(features)
+    height, width = large.shape[2:]
     assert min(height, width) >= 16
+    assert small.shape[2:] == (height // 2, width // 2)
     assert discriminator.logits(features, None).shape == (2, (height // 2 - 3) * (width // 2 - 3))
     assert discriminator.reconstruction_loss(images, features, torch.tensor([0, 1])).isfinite()
 
@@ -109,10 +118,10 @@ def test_large_images_on_meta(side: int) -> None:
     with torch.device("meta"):
         images = generator(torch.empty(2, 256), None)
         assert images.shape == (2, 3, side, side)
-        features = discriminator.features(images)
-        assert features.shape[2:] == (16, 16)
-        assert discriminator.whole_decoder(discriminator.halving(features)).shape == (2, 3, 128, 128)
-        assert discriminator.part_decoder(features[:, :, :8, :8]).shape == (2, 3, 128, 128)
+        large, small = discriminator.maps(discriminator.features(images))
+        assert (large.shape[2:], small.shape[2:]) == ((16, 16), (8, 8))
+        assert discriminator.whole_decoder(small).shape == (2, 3, 128, 128)
+        assert discriminator.part_decoder(large[:, :, :8, :8]).shape == (2, 3, 128, 128)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +143,9 @@ def test_reconstruction_loss_is_the_formula() -> None:
     discriminator = build((3, 32, 32)).networks["discriminator"].eval()
     images = torch.rand(2, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
     features = discriminator.features(images)
-    whole = discriminator.whole_decoder(discriminator.halving(features))
-    part = discriminator.part_decoder(features[:, :, 8:, :8])
+    large, small = discriminator.maps(features)
+    assert torch.equal(small, discriminator.halving(large))
+    whole, part = discriminator.whole_decoder(small), discriminator.part_decoder(large[:, :, 8:, :8])
     assert whole.shape == images.shape
     assert part.shape == (2, 3, 16, 16)
     expected = (whole - images).square().mean() + (part - images[:, :, 16:, :16]).square().mean()
@@ -146,8 +156,9 @@ def test_large_images_are_averaged_down_for_the_decoder() -> None:
     discriminator = build((1, 256, 256)).networks["discriminator"].eval()
     images = torch.rand(1, 1, 256, 256, generator=Generator().manual_seed(0)) * 2 - 1
     features = discriminator.features(images)
-    whole = discriminator.whole_decoder(discriminator.halving(features)) - adaptive_avg_pool2d(images, (128, 128))
-    part = discriminator.part_decoder(features[:, :, :8, :8]) - images[:, :, :128, :128]
+    large, small = discriminator.maps(features)
+    whole = discriminator.whole_decoder(small) - adaptive_avg_pool2d(images, (128, 128))
+    part = discriminator.part_decoder(large[:, :, :8, :8]) - images[:, :, :128, :128]
     expected = whole.square().mean() + part.square().mean()
     assert torch.allclose(discriminator.reconstruction_loss(images, features, torch.tensor([0, 0])), expected)
 
@@ -200,7 +211,7 @@ def test_labels_are_a_projection_added_to_every_patch() -> None:
     discriminator = build((1, 16, 16), classes=3).networks["discriminator"].eval()
     features = discriminator.features(torch.randn(2, 1, 16, 16, generator=Generator().manual_seed(0)))
     one, other = (discriminator.logits(features, torch.full((2,), label)) for label in (0, 2))
-    maps = discriminator.patches(discriminator.halving(features)).mean((2, 3))
+    maps = discriminator.patches(discriminator.maps(features)[1]).mean((2, 3))
     weight = discriminator.projection.weight
     difference = (maps @ (weight[2] - weight[0]))[:, None].expand_as(one)
     assert torch.allclose(other - one, difference, atol=1e-5)
