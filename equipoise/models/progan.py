@@ -79,7 +79,7 @@ class ProGAN:
     levels: tuple[int, ...] = (8,)
     growth: float = 0.5
     fades: tuple[float, ...] = ()
-    width: int = 32
+    width: int = 16
     max_width: int = 128
     deviation_group: int = 4
     conditional: bool | None = None

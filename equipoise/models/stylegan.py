@@ -53,9 +53,9 @@ MEAN_DECAY = 0.995
 class StyleGAN1:
     """Options of StyleGAN, beside AdversarialOptions in _adversarial_options.py and GrowingOptions in _growing.py.
 
-    `style_dim`: numbers of a style w. `mapping_layers`: layers of the mapping network. `mapping_lr`: its learning rate
-    as a multiple of `lr_g`. `mixing`: probability that a fake of training has the styles of a second latent from a
-    random layer on (Karras 2019, section 3.1).
+    `style_dim`: numbers of a style w. `mapping_layers`: layers of the mapping network. `mapping_lr`: learning rate of
+    the mapping network as a multiple of `lr_g`. `mixing`: probability that a fake of training has the styles of a
+    second latent from a random layer on (Karras 2019, section 3.1).
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -82,7 +82,7 @@ class StyleGAN1:
     levels: tuple[int, ...] = (8,)
     growth: float = 0.5
     fades: tuple[float, ...] = ()
-    width: int = 32
+    width: int = 16
     max_width: int = 128
     deviation_group: int = 4
     conditional: bool | None = None
