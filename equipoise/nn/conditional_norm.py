@@ -32,7 +32,8 @@ class ConditionalBatchNorm(nn.Module):
         normal: Tensor = self.norm(maps)
         if self.gain is None or self.bias is None:
             return normal
-        gain, bias = self.gain(condition), self.bias(condition)
+        gain: Tensor = self.gain(condition)
+        bias: Tensor = self.bias(condition)
         return (1 + gain)[:, :, None, None] * normal + bias[:, :, None, None]
 
 

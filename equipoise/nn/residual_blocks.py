@@ -31,7 +31,7 @@ class UpBlock(nn.Module):
 
     def forward(self, maps: Tensor, condition: Tensor | None) -> Tensor:
         """Transform maps; `condition` is passed to the normalisation layers."""
-        change = self.convolution_1(double(relu(self.norm_1(maps, condition))))
+        change: Tensor = self.convolution_1(double(relu(self.norm_1(maps, condition))))
         change = self.convolution_2(relu(self.norm_2(change, condition)))
         return double(self.shortcut(maps)) + change
 
@@ -52,7 +52,7 @@ class DownBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Transform maps; H and W must be even to be halved."""
-        change = self.convolution_1(maps if self.first else relu(maps))
+        change: Tensor = self.convolution_1(maps if self.first else relu(maps))
         change = self.convolution_2(relu(change))
         if self.halve:
             maps, change = avg_pool2d(maps, 2), avg_pool2d(change, 2)
@@ -78,7 +78,7 @@ class BottleneckUpBlock(nn.Module):
 
     def forward(self, maps: Tensor, condition: Tensor | None) -> Tensor:
         """Transform maps; `condition` is passed to the normalisation layers."""
-        change = self.convolution_1(relu(self.norms[0](maps, condition)))
+        change: Tensor = self.convolution_1(relu(self.norms[0](maps, condition)))
         change = relu(self.norms[1](change, condition))
         shortcut = maps[:, : self.after]
         if self.upsample:
@@ -106,7 +106,7 @@ class BottleneckDownBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Transform maps; H and W must be even to be halved."""
-        change = self.convolution_2(relu(self.convolution_1(relu(maps))))
+        change: Tensor = self.convolution_2(relu(self.convolution_1(relu(maps))))
         change = relu(self.convolution_3(relu(change)))
         if self.halve:
             maps, change = avg_pool2d(maps, 2), avg_pool2d(change, 2)

@@ -143,14 +143,14 @@ def test_classes_are_equal_at_first_and_differ_after_training(create_trainer):
 
 
 def test_spectral_norms_of_all_weights(create_trainer):
-    """Within 1e-3 of 1 after ten power iterations; later within 1e-2 after 100, as singular values are close."""
+    """Within 1e-3 of 1 after ten power iterations; later within 2e-2 after 30, as singular values are close."""
     trainer = create_trainer("sagan", classes=3)
 
     def largest(network):
         layers = [layer for layer in network.modules() if parametrize.is_parametrized(layer)]
         return [torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2).item() for layer in layers]
 
-    for iterations, tolerance in ((10, 1e-3), (100, 1e-2)):
+    for iterations, tolerance in ((10, 1e-3), (30, 2e-2)):
         for network in trainer.model.networks.values():
             network.train()
             for _ in range(iterations):
@@ -170,7 +170,7 @@ def test_spectral_norms_of_the_average_are_estimated_anew(create_trainer):
     layers = [layer for layer in average.modules() if parametrize.is_parametrized(layer)]
     assert all(layer.parametrizations.weight[0].evaluation_iterations == 5 for layer in layers)
     sigmas = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
-    assert sigmas == pytest.approx([1] * len(sigmas), abs=0.1)
+    assert sigmas == pytest.approx([1] * len(sigmas), abs=0.2)
 
 
 def test_default_knobs_are_those_of_the_paper():
