@@ -62,7 +62,7 @@ class Ppl:
             _features_lpips.require_packages("ppl with distance = vgg")
 
     @property
-    def features_digest(self) -> str:
+    def features_digest(self) -> str | None:
         """Digest of the network of the distance."""
         if self.distance == "vgg":
             return _features_lpips.BACKBONES["vgg"].published.digest

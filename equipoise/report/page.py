@@ -133,7 +133,7 @@ def _key_numbers(history: RunHistory) -> list[tuple[str, str]]:
         ("Speed", speed),
     ]
     if (cost := history.sampling_cost) is not None:
-        pairs.append(("Cost of samples", one_line(str(cost))))
+        pairs.append(("Cost of samples", one_line(str(cost), 120)))
     for name, key in (("Batch size", "batch_size"), ("Precision", "precision")):
         pairs.append((name, str(started.get(key, history.experiment.get(key, "unknown")))))
     parameters = to_mapping(started.get("parameters"))

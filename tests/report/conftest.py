@@ -11,6 +11,7 @@ from PIL import Image
 from equipoise.core.events import Evaluated, Event, Finished, Resumed, Sampled, Saved, Sensed, Started, Turned
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, ScalarStats, Signals
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.report import film_frames, film_samples
 from equipoise.report.run_history import read_history
 from equipoise.report.samples import load_samples
@@ -21,6 +22,7 @@ from equipoise.runs.log import Log
 from equipoise.runs.run import Run
 
 BATCH = 64
+COST = SamplingCost(1000, 0.25, 0.5, 250, "cpu", 2)
 EXPERIMENT: dict[str, Any] = {
     "data": {"name": "digits", "options": {"image_size": 32}},
     "model": {"name": "dcgan:lab32", "options": {"width": 16, "conditional": False}},
@@ -125,7 +127,7 @@ def full(steps: int = 400) -> Iterator[Event]:
             yield Saved(step, step * BATCH, "step-00000200", True)
             yield Resumed(step, step * BATCH)
         if step % 100 == 0:
-            yield Evaluated(step, step * BATCH, "kd_digits", abs(step - 300) / 1000 + 0.0625, "lower", 1000, 0.3)
+            yield Evaluated(step, step * BATCH, "kd_digits", abs(step - 300) / 1000 + 0.0625, "lower", 1000, 0.3, COST)
     yield pictures(steps)
     yield Finished(steps, steps * BATCH, "steps", "healthy", 83.0)
 

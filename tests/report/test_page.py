@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from equipoise.core.events import Evaluated, Finished
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
 from equipoise.report.page import write_page, write_report
 from equipoise.report.run_summary import rerun_command
@@ -61,6 +62,7 @@ def test_page_has_all_sections(reported: Path) -> None:
         "0.1625",
         "25,600",
         "308.4 images/s",
+        "0.25 s per 1,000 samples (0.5 s of CPU time), 250 at once on cpu, 2 threads",
         "143,841",
         "42,449",
         "bf16",
@@ -107,7 +109,7 @@ def test_names_are_escaped(write_run: Maker) -> None:
         started(),
         sensed(1),
         turned(1, HOSTILE, 0, 1, by=HOSTILE, why=HOSTILE),
-        Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1),
+        Evaluated(1, BATCH, HOSTILE, 1.0, HOSTILE, 9, 0.1, SamplingCost(9, 0.1, 0.1, 9, HOSTILE, 1)),
         Finished(1, BATCH, HOSTILE, HOSTILE, 1.0),
     ]
     text = write_report(write_run(events, "a&b<i>'\"", experiment)).read_text()

@@ -4,6 +4,7 @@ import math
 import pytest
 
 from equipoise.core.events import Evaluated, Finished, Resumed
+from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
 from equipoise.report.formatting import format_duration, format_number, one_line
 from equipoise.report.run_history import read_history, to_number
@@ -36,6 +37,15 @@ def test_best_value_is_finite(write_run: Maker, better: str) -> None:
     (metric,) = read_history(write_run(events)).metrics()
     assert metric.best_index == (2 if better == "lower" else 1)
     assert metric.last_index == 2
+
+
+def test_cost_of_samples_is_that_of_the_last_evaluation(write_run: Maker) -> None:
+    costs = [SamplingCost(500, seconds, 2 * seconds, 250, "cpu", 2) for seconds in (0.5, 0.25)]
+    events = [Evaluated(step, step, "m", 1.0, "lower", 500, 0.9, cost) for step, cost in enumerate(costs)]
+    history = read_history(write_run(events))
+    assert history.sampling_cost == costs[1]
+    old = read_history(write_run([Evaluated(1, 1, "m", 1.0, "lower", 500, 0.9)], "old"))
+    assert old.sampling_cost is None
 
 
 def test_summary_names_experiment_length_and_ending(write_run: Maker) -> None:

@@ -174,8 +174,8 @@ def _format_classes(result: "EvaluationResult") -> list[str]:
     rows = [row for row in result.rows if row.classes]
     if not rows:
         return []
-    numbers, last = range(len(rows[-1].classes)), rows[-1]
-    note = []
+    last, note = rows[-1], [""]
+    numbers = list(range(len(last.classes)))
     if len(numbers) > MAX_CLASSES:
         values = {number: last.classes[number].value for number in numbers}
         lowest = sorted(numbers, key=lambda number: -1.0 if (value := values[number]) is None else value)
@@ -191,7 +191,7 @@ def _format_classes(result: "EvaluationResult") -> list[str]:
         )
         for number in numbers
     ]
-    return [*_format_table([head, *lines]), *(note or [""])]
+    return [*_format_table([head, *lines]), *note]
 
 
 def _format_value(value: float | None) -> str:
