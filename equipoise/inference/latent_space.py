@@ -75,7 +75,7 @@ def select_latents(
 
 
 def lerp(start: Tensor, end: Tensor, t: float | Tensor) -> Tensor:
-    """Interpolate linearly: (1 - t) start + t end, for tensors of the same shape and t in [0, 1], one or one per row."""
+    """Interpolate linearly: (1 - t) start + t end, for tensors of the same shape; t in [0, 1], one or one per row."""
     return (1 - t) * start + t * end
 
 

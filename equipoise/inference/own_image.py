@@ -56,7 +56,7 @@ def read_own_image(
     """
     spec = generator.spec
     if not spec.is_image or spec.shape[0] not in (1, 3):
-        raise SettingError(f"samples of {generator.model.name} in this run are not grey or colour images")
+        raise SettingError("an image is read in grey or colour, and samples of this generator are neither")
     if fit is not None and spec.shape[1] != spec.shape[2]:
         raise SettingError("--fit makes squares, and samples of this generator are none; resize the image yourself")
     files = yield from _reader(run, generator, path, fit).pictures(spec.shape[0])

@@ -22,7 +22,7 @@ from equipoise.inference.style_files import read_styles
 from equipoise.inference.style_space import map_to_styles, measure_styles, require_styles, sample_styles, synthesize
 
 SpaceName = Literal["z", "w"]
-SampleSource = SampleId | Path
+SampleReference = SampleId | Path
 """A sample: by seed and number, or a file of styles as `equipoise project` writes it."""
 
 
@@ -37,7 +37,7 @@ class Space(Protocol):
     def interpolation(self) -> Interpolation:
         """The kind of interpolation that suits the space."""
 
-    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+    def select(self, samples: Sequence[SampleReference], label: int | str | None = None) -> SelectedLatents:
         """Return the latents of selected samples, see `latent_space.select_latents`."""
 
     def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
@@ -70,7 +70,7 @@ class SpaceZ:
         """Spherical: Gaussian latents of many dimensions lie near a sphere."""
         return "spherical"
 
-    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+    def select(self, samples: Sequence[SampleReference], label: int | str | None = None) -> SelectedLatents:
         """Return the latents of selected samples. Raises SettingError for a file of styles."""
         for sample in samples:
             if isinstance(sample, Path):
@@ -92,7 +92,8 @@ class SpaceZ:
 
     def lengths(self, latents: Tensor) -> Tensor:
         """Return the lengths of latents."""
-        return latents.flatten(1).norm(dim=1)
+        lengths: Tensor = latents.flatten(1).norm(dim=1)
+        return lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class SpaceW:
         """Linear: styles do not lie near a sphere."""
         return "linear"
 
-    def select(self, samples: Sequence[SampleSource], label: int | str | None = None) -> SelectedLatents:
+    def select(self, samples: Sequence[SampleReference], label: int | str | None = None) -> SelectedLatents:
         """Return the styles of selected samples, and of files; psi acts on those of samples only."""
         numbered = [sample for sample in samples if isinstance(sample, SampleId)]
         rows = iter(())
@@ -126,9 +127,7 @@ class SpaceW:
             truncation = self.sampling.truncation
             selected = select_latents(self.generator, numbered, label=label, truncation=truncation)
             rows = iter(map_to_styles(self.generator, selected.latents, selected.labels, self.sampling))
-        parts = [
-            read_styles(sample, self.generator) if isinstance(sample, Path) else next(rows)[None] for sample in samples
-        ]
+        parts = [self._read(sample) if isinstance(sample, Path) else next(rows)[None] for sample in samples]
         return SelectedLatents(torch.cat(parts), None)
 
     def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
@@ -152,6 +151,13 @@ class SpaceW:
     def lengths(self, latents: Tensor) -> Tensor:
         """Return the distances of styles from the mean style, the root of the mean square over layers."""
         return (latents - self._mean).square().sum(dim=2).mean(dim=1).sqrt()
+
+    def _read(self, path: Path) -> Tensor:
+        """Read the styles (1, layers, D) of a file. Raises SettingError for a file of several samples."""
+        styles = read_styles(path, self.generator)
+        if len(styles) != 1:
+            raise SettingError(f"{path} holds the styles of {len(styles):,} samples; use a file of one sample")
+        return styles
 
     @property
     def _mean(self) -> Tensor:

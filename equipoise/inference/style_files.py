@@ -98,7 +98,7 @@ def _read(path: Path) -> tuple[Tensor, dict[str, str]]:
         if path.suffix.lower() == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return file.get_tensor(STYLES).float(), dict(file.metadata() or {})
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             about = json.loads(str(arrays[ABOUT]))
             tensor = torch.from_numpy(arrays[STYLES]).float()
         if not isinstance(about, dict):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from equipoise.core.sampling import Sampling
     from equipoise.inference.generator import Generator
-    from equipoise.inference.spaces import SampleSource, Space
+    from equipoise.inference.spaces import SampleReference, Space
 
 SPACE_HELP = (
     "space of the latents: w, of styles, the default for a model that has them: a linear space with less entangled "
@@ -61,7 +61,7 @@ def space_of(args: argparse.Namespace, generator: "Generator") -> "Space":
     return open_space(generator, args.space, sampling_of(args))
 
 
-def parse_samples(text: str, seed: int, flag: str) -> "list[SampleSource]":
+def parse_samples(text: str, seed: int, flag: str) -> "list[SampleReference]":
     """Parse "3,5/22,me.npz": sample 3 of `seed`, sample 22 of seed 5, and a file of styles.
 
     Raises SettingError for anything else.
@@ -70,7 +70,7 @@ def parse_samples(text: str, seed: int, flag: str) -> "list[SampleSource]":
 
     from equipoise.inference.style_files import is_style_file
 
-    result: list[SampleSource] = []
+    result: list[SampleReference] = []
     for word in text.split(","):
         if is_style_file(word.strip()):
             result.append(Path(word.strip()).expanduser())

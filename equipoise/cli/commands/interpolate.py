@@ -20,7 +20,7 @@ from equipoise.errors import SettingError
 if TYPE_CHECKING:
     from equipoise.inference.generator import Generator
     from equipoise.inference.latent_space import Interpolation
-    from equipoise.inference.spaces import SampleSource, Space
+    from equipoise.inference.spaces import SampleReference, Space
 
 ORDER = 60
 EXAMPLES = (
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stops(args: argparse.Namespace) -> "list[list[SampleSource]]":
+def _stops(args: argparse.Namespace) -> "list[list[SampleReference]]":
     """Return the samples of all rows at each stop: two stops for a strip, --stops for a film."""
     from equipoise.inference.latent_space import SampleId
 
@@ -127,7 +127,7 @@ def _write_strip(
     generator: "Generator",
     space: "Space",
     kind: "Interpolation",
-    stops: "list[list[SampleSource]]",
+    stops: "list[list[SampleReference]]",
     path: Path,
 ) -> tuple[dict[str, object], str]:
     """Write one row per interpolation; return details for JSON and the text of the result."""
@@ -160,7 +160,7 @@ def _write_film(
     generator: "Generator",
     space: "Space",
     kind: "Interpolation",
-    stops: "list[list[SampleSource]]",
+    stops: "list[list[SampleReference]]",
     path: Path,
 ) -> tuple[dict[str, object], str]:
     """Write a film of all interpolations; return details for JSON and the text of the result."""

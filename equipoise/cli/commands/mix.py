@@ -26,7 +26,7 @@ from equipoise.cli.output import print_result
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from equipoise.inference.spaces import SampleSource
+    from equipoise.inference.spaces import SampleReference
 
 ORDER = 72
 EXAMPLES = (
@@ -123,5 +123,5 @@ def _draw(cells: "Tensor", sources: Sequence["Tensor"], captions: Sequence[list[
     return draw_sheet(torch.cat(lines), words, cells.shape[1] + 1)
 
 
-def _caption(sample: "SampleSource") -> str:
+def _caption(sample: "SampleReference") -> str:
     return sample.name if isinstance(sample, Path) else str(sample)
