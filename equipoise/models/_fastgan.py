@@ -91,7 +91,7 @@ class SkipLayerGenerator(nn.Module):
         return images
 
 
-class Halving(nn.Module):
+class ResidualHalving(nn.Module):
     """Halve maps: the mean of two convolutions and of a pooled 1 x 1 convolution (Liu 2021, figure 4)."""
 
     def __init__(self, before: int, after: int) -> None:
@@ -132,11 +132,11 @@ class SelfSupervisedDiscriminator(nn.Module):
         for lower in range(pyramid.doublings - 1, level - 1, -1):
             before = channels if lower == pyramid.doublings - 1 else counts[lower + 1]
             modules += [nn.Conv2d(before, counts[lower], 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE)]
-        modules += [Halving(counts[upper], counts[upper - 1]) for upper in range(level, FEATURE_LEVEL, -1)]
+        modules += [ResidualHalving(counts[upper], counts[upper - 1]) for upper in range(level, FEATURE_LEVEL, -1)]
         self.layers = nn.Sequential(*modules)
         count = counts[FEATURE_LEVEL - 1]
         self.shapes = [(counts[depth], *pyramid.sides(depth)) for depth in (FEATURE_LEVEL, FEATURE_LEVEL - 1)]
-        self.halving = Halving(counts[FEATURE_LEVEL], count)
+        self.halving = ResidualHalving(counts[FEATURE_LEVEL], count)
         self.patches = nn.Sequential(nn.Conv2d(count, count, 1, bias=False), nn.BatchNorm2d(count), nn.LeakyReLU(SLOPE))
         self.last = nn.Conv2d(count, 1, 4, bias=False)
         self.projection = nn.Linear(count, classes, bias=False) if classes else None

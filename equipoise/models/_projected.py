@@ -18,7 +18,7 @@ MOST_WIDE = 512
 SLOPE = 0.2
 
 
-class PatchDiscriminator(nn.Module):
+class ScaleDiscriminator(nn.Module):
     """Discriminator of one scale: convolutions of stride 2 down to LAST_SIDE, then a logit per patch.
 
     Channels double with every halving, up to MOST_WIDE; without normalisation, since the recipe divides the layers by
@@ -64,13 +64,13 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         self.feature_maps, self.side = feature_maps, side
         self.mixing = FeatureMixing(MAP_CHANNELS[-len(SCALES) :], MIXED)
-        self.scales = nn.ModuleList(PatchDiscriminator(side // scale, MIXED, classes) for scale in SCALES)
+        self.scales = nn.ModuleList(ScaleDiscriminator(side // scale, MIXED, classes) for scale in SCALES)
         self.sizes = [torch.Size(scale.shape).numel() for scale in self.discriminators]
 
     @property
-    def discriminators(self) -> list[PatchDiscriminator]:
+    def discriminators(self) -> list[ScaleDiscriminator]:
         """The discriminators of all scales, from fine to coarse."""
-        return [scale for scale in self.scales if isinstance(scale, PatchDiscriminator)]
+        return [scale for scale in self.scales if isinstance(scale, ScaleDiscriminator)]
 
     def features(self, samples: Tensor) -> Tensor:
         """Compute features (B, F) of images (B, 1 to 3, H, W): the last maps of all discriminators, flattened.

@@ -126,17 +126,15 @@ class FastGAN:
         return dataclasses.replace(model, samplings=frozenset())
 
 
-def reconstruction_terms(
-    networks: Networks, judged: Judged, moment: AdversarialMoment
-) -> Mapping[str, WeightedPenalty]:
+def reconstruction_terms(networks: Networks, shown: Judged, moment: AdversarialMoment) -> Mapping[str, WeightedPenalty]:
     """Return the reconstruction of the reals: λ (E (I' - I)² + E (J' - J)²), J one quarter of the image I.
 
     Liu 2021, equation 3. All images of a batch use the same quarter. The loss of the generator has no such term.
     """
     weight = cast(FastGANKnobs, moment.knobs).reconstruction_weight
-    if not weight or judged.real is None or judged.real_features is None:
+    if not weight or shown.real is None or shown.real_features is None:
         return {}
     corner = torch.randint(2, (2,), generator=moment.generator, device=moment.generator.device)
     discriminator = cast(SelfSupervisedDiscriminator, networks["discriminator"])
-    loss = discriminator.reconstruction_loss(judged.real, judged.real_features, corner)
+    loss = discriminator.reconstruction_loss(shown.real, shown.real_features, corner)
     return {"reconstruction": WeightedPenalty(weight, loss)}

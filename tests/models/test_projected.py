@@ -10,7 +10,7 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.errors import DataError, SettingError
 from equipoise.losses.adversarial import hinge_discriminator, linear_generator
-from equipoise.models._projected import PatchDiscriminator, ProjectedDiscriminator
+from equipoise.models._projected import ScaleDiscriminator, ProjectedDiscriminator
 from equipoise.nn.efficientnet import DIGEST
 
 SIDE = 64
@@ -139,7 +139,7 @@ def test_two_channels_are_completed_by_their_mean() -> None:
 
 
 def test_labels_are_a_projection_added_to_every_logit() -> None:
-    scale = PatchDiscriminator(8, 4, 3)
+    scale = ScaleDiscriminator(8, 4, 3)
     maps = torch.randn(2, 4, 8, 8, generator=Generator().manual_seed(0))
     difference = scale.logits(maps, torch.tensor([2, 1])) - scale.logits(maps, torch.tensor([0, 0]))
     vectors = scale.projection.weight
