@@ -23,7 +23,7 @@ BATCH_SIZE = 100
 class EfficientNetFeatures:
     """1,280 pooled features of grey or colour images in [-1, 1], resized to 96 x 96 pixels."""
 
-    digest: ClassVar[str | None] = DIGEST
+    digest: ClassVar[str] = DIGEST
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Return (N, 1280) float32; about 11 s per 1,000 images. Raises DataError if the packages are not installed."""

@@ -10,7 +10,7 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.errors import DataError, SettingError
 from equipoise.losses.adversarial import hinge_discriminator, linear_generator
-from equipoise.models._projected import ScaleDiscriminator, ProjectedDiscriminator
+from equipoise.models._projected import ProjectedDiscriminator, ScaleDiscriminator
 from equipoise.nn.efficientnet import DIGEST
 
 SIDE = 64
