@@ -164,6 +164,15 @@ def generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampl
     return _synthesise(networks, _map_to_styles(networks, latent, condition, sampling), sampling)
 
 
+def generate_transformed(networks: Networks, latent: Tensor, condition: Tensor | None, matrix: Tensor) -> Tensor:
+    """Generate images (N, C, H, W) of the scenes of latents, transformed by a matrix (3, 3); not clamped.
+
+    `matrix`: maps positions in the image to positions in the scene, in sides of the image; see FourierFeatures.
+    """
+    generator = cast(AliasFreeGenerator, networks["generator"])
+    return cast(Tensor, generator(latent, condition, matrix.to(latent.device)))
+
+
 STYLES = StyleSpace(
     map=_map_to_styles,
     synthesize=_synthesise,

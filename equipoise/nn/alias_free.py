@@ -95,7 +95,8 @@ class AliasFreeConvolution(nn.Module):
 
     def _modulate(self, style: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return weights (O, I, k, k), scales of the input (N, I), and of the output (N, O) with demodulation."""
-        scale, weight = self.affine(style), self.weight
+        scale: Tensor = self.affine(style)
+        weight: Tensor = self.weight
         input_gain = self.magnitude.rsqrt()
         if not self.demodulate:
             return weight, scale / math.sqrt(weight[0].numel()) * input_gain, None

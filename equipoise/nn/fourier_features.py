@@ -62,7 +62,7 @@ class FourierFeatures(nn.Module):
             fade = (frequencies.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)
             turns = self._positions() @ frequencies.transpose(1, 2) + phases[:, None]
             waves = torch.sin(2 * math.pi * turns) * (1 - fade).clamp(0, 1)[:, None]
-            maps = waves @ (self.weight / math.sqrt(len(self.phases))).T
+            maps: Tensor = waves @ (self.weight / math.sqrt(len(self.phases))).T
         return maps.unflatten(1, (self.size, self.size)).permute(0, 3, 1, 2)
 
     def _positions(self) -> Tensor:
@@ -82,4 +82,5 @@ def _transformation(parameters: Tensor) -> Tensor:
     zero, one = torch.zeros_like(cos), torch.ones_like(cos)
     rotation = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).unflatten(1, (3, 3))
     translation = torch.stack([one, zero, -x, zero, one, -y, zero, zero, one], dim=1).unflatten(1, (3, 3))
-    return rotation @ translation
+    transformation: Tensor = rotation @ translation
+    return transformation

@@ -48,7 +48,8 @@ def radial_lowpass_filter(taps: int, cutoff: float, width: float, rate: float) -
     radius = torch.hypot(times[:, None], times[None, :])
     window = _window(taps, kaiser_beta(taps, width, rate))
     filter = torch.special.bessel_j1(2 * math.pi * cutoff * radius) / radius * window[:, None] * window[None, :]
-    return filter / filter.sum()
+    result: Tensor = filter / filter.sum()
+    return result
 
 
 def _times(taps: int, rate: float) -> Tensor:

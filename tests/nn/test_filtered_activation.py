@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import leaky_relu, pad
 
+from equipoise.nn import filtered_activation
 from equipoise.nn.filtered_activation import Band, FilteredLeakyReLU
 
 CRITICAL = 2**0.3 - 1
@@ -144,3 +145,21 @@ def test_shifts_commute_with_the_filtered_activation(cutoff, plain, twice, four_
     assert commutation(lambda maps: leaky_relu(maps, 0.2), cutoff) == pytest.approx(plain, abs=1)
     assert commutation(filtered(cutoff, 2), cutoff) == pytest.approx(twice, abs=1)
     assert commutation(filtered(cutoff, 4), cutoff) == pytest.approx(four_times, abs=1)
+
+
+def test_batches_in_chunks_give_the_same_bits_and_gradients(monkeypatch):
+    layer = FilteredLeakyReLU((38, 52), (band(16, 4.0), band(32, 8.0)))
+    maps = torch.randn(5, 3, 38, 38, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    whole = layer(maps)
+    gradient = torch.autograd.grad(whole.square().sum(), maps)[0]
+    monkeypatch.setattr(filtered_activation, "CHUNK", 2 * 3 * 118**2)
+    chunked = layer(maps)
+    assert torch.equal(chunked, whole)
+    assert torch.equal(torch.autograd.grad(chunked.square().sum(), maps)[0], gradient)
+    assert torch.equal(layer(maps.detach()), whole)
+
+
+def test_second_derivatives():
+    layer = FilteredLeakyReLU((5, 4), (band(16, 4.0), band(16, 4.0))).double()
+    maps = torch.randn(1, 1, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(layer, (maps.requires_grad_(),), fast_mode=True)
