@@ -134,7 +134,8 @@ class Model(Generic[K]):
     the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
     `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
     pre-training. `frozen`: networks that no phase updates, by digest of their weights; they are in evaluation mode and
-    not in checkpoints.
+    not in checkpoints. `generate_transformed(networks, latent, condition, matrix)`: samples (N, ...), not clamped, of
+    scenes that a matrix (3, 3) moves or rotates, if the generator can do that; see :mod:`equipoise.core.equivariance`.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Model(Generic[K]):
     samplings: frozenset[str] = frozenset({"truncation"})
     styles: StyleSpace | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)
+    generate_transformed: Callable[[Networks, Tensor, Tensor | None, Tensor], Tensor] | None = None
 
 
 class Recipe(Protocol):

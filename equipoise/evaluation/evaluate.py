@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.metric import (
     CONFIDENCE,
     Bootstrap,
@@ -30,6 +31,7 @@ from equipoise.evaluation.by_class import ClassValue, LabelledFeatures, values_b
 from equipoise.evaluation.description import describe_data
 from equipoise.evaluation.path_steps import sample_path_steps
 from equipoise.evaluation.samples import count_non_finite
+from equipoise.evaluation.scenes import iter_scenes
 from equipoise.evaluation.selection import AnyMetric, live_metric, missing_packages, select_metrics
 from equipoise.evaluation.subject import (
     EvaluationData,
@@ -43,7 +45,7 @@ from equipoise.experiment.settings import installed_versions
 RESAMPLES = 200
 """Number of bootstrap resamples per interval."""
 MAX_PATHS = 1000
-"""Largest number of steps for a path length; each needs two samples."""
+"""Largest number of steps for a path length; each needs two samples. Also of scenes for an equivariance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
     if isinstance(metric, PairedMetric) and not data.is_paired:
         raise SettingError(f"{name} compares each sample with its target; it needs a run that translates paired inputs")
     samples = len(data.sample_set.samples)
-    is_path = isinstance(metric, PathMetric)
+    needs_generator = isinstance(metric, PathMetric | EquivarianceMetric)
     reason, computed = None, ComputedMetric(MetricResult(math.nan))
     if non_finite := count_non_finite(data.sample_set.samples):
         reason = f"{non_finite:,} of {samples:,} samples contain non-finite values"
@@ -136,8 +138,8 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
         better=metric.better,
         interval=result.interval if reason is None else None,
         floor=floor if floor is not None and math.isfinite(floor.value) else None,
-        samples=min(samples, MAX_PATHS) if is_path else samples,
-        reals=0 if is_path else len(data.reals),
+        samples=min(samples, MAX_PATHS) if needs_generator else samples,
+        reals=0 if needs_generator else len(data.reals),
         features=metric.features_digest,
         warnings=(*result.warnings, *_live_warnings(name, metric, data)) if reason is None else (),
         seconds=time.monotonic() - start,
@@ -155,8 +157,11 @@ def _explain_undefined(result: MetricResult) -> str:
 
 def _value(name: str, metric: AnyMetric, data: EvaluationData) -> ComputedMetric:
     """Compute a metric, with its real-vs-real reference and its values by class if it has them."""
+    count = min(len(data.sample_set.samples), MAX_PATHS)
     if isinstance(metric, PathMetric):
-        return ComputedMetric(_compute_along_path(name, metric, data, min(len(data.sample_set.samples), MAX_PATHS)))
+        return ComputedMetric(_compute_along_path(name, metric, data, count))
+    if isinstance(metric, EquivarianceMetric):
+        return ComputedMetric(_compute_from_scenes(name, metric, data, count))
     if isinstance(metric, LikelihoodMetric):
         return ComputedMetric(_compute_from_likelihood(name, metric, data))
     if isinstance(metric, FeatureMetric):
@@ -234,11 +239,26 @@ def _half_reference(metric: FeatureMetric, real: ReferenceSet) -> Floor | None:
 
 def _compute_along_path(name: str, metric: PathMetric, data: EvaluationData, count: int) -> MetricResult:
     """Compute a metric of latent paths. Raises SettingError without a generator."""
-    generator, seed = data.context.generator, data.context.request.seed
+    generator, request = data.context.generator, data.context.request
     if generator is None:
         raise SettingError(f"{name} needs a generator; pass a run instead of a folder of samples")
-    steps = sample_path_steps(generator, count, seed, data.reals.condition, metric)
-    return metric.compute_along_path(steps.starts, steps.ends, Bootstrap(RESAMPLES, seed))
+    steps = sample_path_steps(generator, count, request.seed, data.reals.condition, metric, request.sampling)
+    return metric.compute_along_path(steps.starts, steps.ends, Bootstrap(RESAMPLES, request.seed))
+
+
+def _compute_from_scenes(name: str, metric: EquivarianceMetric, data: EvaluationData, count: int) -> MetricResult:
+    """Compute a metric of transformed scenes. Raises SettingError if the generator cannot transform its scenes."""
+    generator, seed = data.context.generator, data.context.request.seed
+    if given := data.context.request.sampling.given():
+        raise SettingError(f"{name} is a property of the generator without --{min(given)}; omit this option")
+    if generator is None or generator.model.generate_transformed is None:
+        model = "samples in files have none" if generator is None else f"{generator.model.name} has no such input"
+        raise SettingError(
+            f"{name} needs a generator whose input can be moved and rotated, such as a run of stylegan3; {model}"
+        )
+    return metric.compute_from_scenes(
+        iter_scenes(generator, count, seed, data.reals.condition), Bootstrap(RESAMPLES, seed)
+    )
 
 
 def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: EvaluationData) -> MetricResult:

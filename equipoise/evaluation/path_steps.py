@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import PathMetric
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import SettingError
 from equipoise.evaluation.samples import choose_labels
 from equipoise.inference.generator import Generator
@@ -24,7 +25,12 @@ class PathSteps(NamedTuple):
 
 
 def sample_path_steps(
-    generator: Generator, count: int, seed: int, labels: Tensor | None, metric: PathMetric
+    generator: Generator,
+    count: int,
+    seed: int,
+    labels: Tensor | None,
+    metric: PathMetric,
+    sampling: Sampling = DEFAULT_SAMPLING,
 ) -> PathSteps:
     """Generate samples at both ends of `count` steps, as the metric defines them.
 
@@ -34,19 +40,19 @@ def sample_path_steps(
     model = generator.model
     if model.source is not None:
         raise SettingError(f"{model.name} has no latents: it translates images; remove the metric")
-    latents = [generator.latents(count, seed=number) for number in (seed, seed + 1)]
+    latents = [generator.latents(count, truncation=sampling.truncation, seed=number) for number in (seed, seed + 1)]
     shares = torch.rand(count, 1, generator=torch.Generator().manual_seed(seed + 2)).double()
     if metric.sampling == "end":
         shares = torch.zeros_like(shares)
     step_labels = choose_labels(generator, count, seed, labels)
     if metric.space == "z":
         ends = [_between(latents, shares + offset, slerp) for offset in (0.0, metric.epsilon)]
-        return PathSteps(*(generator.generate(points, step_labels) for points in ends))
+        return PathSteps(*(generator.generate(points, step_labels, sampling) for points in ends))
     if model.styles is None:
         raise SettingError(f"{model.name} has no mapping network, so it has no path lengths in w; use ppl:z_full")
-    styles = [map_to_styles(generator, part, step_labels) for part in latents]
+    styles = [map_to_styles(generator, part, step_labels, sampling) for part in latents]
     ends = [_between(styles, shares + offset, lerp) for offset in (0.0, metric.epsilon)]
-    return PathSteps(*(synthesize(generator, points) for points in ends))
+    return PathSteps(*(synthesize(generator, points, sampling) for points in ends))
 
 
 def _between(points: Sequence[Tensor], shares: Tensor, interpolate: Interpolate) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from equipoise.core.data import Batch, DataSet, DataSpec
 from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.metric import describe_spec
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.core.sampling_cost import SamplingCost
 from equipoise.core.timed_sampling import TimedSamples, time_sampling
 from equipoise.errors import DataError
@@ -30,15 +31,27 @@ class SampleSet:
     cost: SamplingCost | None = None
 
 
-def generate_samples(folder: Path, generator: Generator, count: int, seed: int, labels: Tensor | None) -> SampleSet:
+def generate_samples(
+    folder: Path,
+    generator: Generator,
+    count: int,
+    seed: int,
+    labels: Tensor | None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+) -> SampleSet:
     """Generate `count` samples with the averaged generator; a conditional one gets labels sampled from `labels` (M,).
 
-    Raises DataError if the model takes labels and there are none.
+    Raises DataError if the model takes labels and there are none, SettingError for an option of `sampling` that has no
+    effect in the model.
     """
     sampled_labels = choose_labels(generator, count, seed, labels)
-    generated = _generate_timed(generator, generator.latents(count, seed=seed), sampled_labels)
+    latents = generator.latents(count, truncation=sampling.truncation, seed=seed)
+    generated = _generate_timed(generator, latents, sampled_labels, sampling)
     label_source = "as those of the reals" if sampled_labels is not None else None
-    origin = {"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source}
+    origin = {
+        **{"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source},
+        **({"sampling": sampling.given()} if sampling.given() else {}),
+    }
     return SampleSet(generated.samples, origin, sampled_labels, generated.cost)
 
 
@@ -49,11 +62,13 @@ def translate_inputs(folder: Path, generator: Generator, inputs: Tensor) -> Samp
     return SampleSet(generated.samples, origin, cost=generated.cost)
 
 
-def _generate_timed(generator: Generator, latents: Tensor, conditions: Tensor | None) -> TimedSamples:
+def _generate_timed(
+    generator: Generator, latents: Tensor, conditions: Tensor | None, sampling: Sampling = DEFAULT_SAMPLING
+) -> TimedSamples:
     """Generate samples as :meth:`Generator.generate`, and measure the time."""
     weights = (weight for network in generator.networks.values() for weight in network.parameters())
     device = next((weight.device for weight in weights), torch.device("cpu"))
-    return time_sampling(lambda: generator.generate(latents, conditions), generator.batch_size, device)
+    return time_sampling(lambda: generator.generate(latents, conditions, sampling), generator.batch_size, device)
 
 
 def choose_labels(generator: Generator, count: int, seed: int, labels: Tensor | None) -> Tensor | None:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
+from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.metric import (
     LikelihoodMetric,
@@ -33,7 +34,7 @@ COPIES = ("auth_pct", "c_t")
 """Tests for copies: of images on pixels by default, because feature networks notice the traces of compression more than
 the picture, see benchmarks/metrics/copies.md."""
 
-AnyMetric = Metric | PathMetric | LikelihoodMetric
+AnyMetric = Metric | PathMetric | EquivarianceMetric | LikelihoodMetric
 
 
 def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:

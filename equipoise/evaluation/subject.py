@@ -11,6 +11,7 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch
 from equipoise.core.metric import Features, describe_spec
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import DataError, SettingError, UnknownNameError
 from equipoise.evaluation.samples import (
     SampleSet,
@@ -66,6 +67,8 @@ class EvaluationRequest:
     """seed of latents, labels, reals and resamples"""
     step: StepChoice | None = None
     """step of the run; None for its final weights"""
+    sampling: Sampling = DEFAULT_SAMPLING
+    """how the run is sampled: truncation, psi and others that act in its model"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +158,8 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
     if request.step is not None:
         raise SettingError(f"{request.samples} is not a run, so it has no step {request.step}; omit --step")
+    if given := request.sampling.given():
+        raise SettingError(f"{request.samples} is not a run, so it is not sampled; omit --{min(given)}")
     reals, samples = open_pair(request.samples, request.against, options, request.split)
     return EvaluationContext(request, reals, samples)
 
@@ -165,6 +170,9 @@ def _open_run(request: EvaluationRequest, options: Mapping[str, str]) -> Evaluat
     run = weights.run
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     generator = build_generator(weights)
+    generator.check_sampling(request.sampling)
+    if generator.model.source is not None and (given := request.sampling.given()):
+        raise SettingError(f"{generator.model.name} translates images, which are not sampled; omit --{min(given)}")
     trained = require(experiment.data, "data")
     separate: DataSet | None = None
     if request.against is None:
@@ -268,9 +276,9 @@ def _generate(context: EvaluationContext, count: int, reals: Batch, train: Batch
         assert isinstance(reals, UnpairedBatch)
         return translate_inputs(request.samples, generator, reals.source)
     if generator.model.num_classes and reals.condition is None and train.condition is not None:
-        samples = generate_samples(request.samples, generator, count, request.seed, train.condition)
+        samples = generate_samples(request.samples, generator, count, request.seed, train.condition, request.sampling)
         return replace(samples, origin={**samples.origin, "labels": "as those of the training data"})
-    return generate_samples(request.samples, generator, count, request.seed, reals.condition)
+    return generate_samples(request.samples, generator, count, request.seed, reals.condition, request.sampling)
 
 
 def _available(data: DataSet, split: Split, limit: int, unlimited: int) -> int:

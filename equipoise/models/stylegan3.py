@@ -141,7 +141,11 @@ class StyleGAN3:
             extensions=extensions,
         )
         return dataclasses.replace(
-            model, generate=_stylegan3.generate, styles=_stylegan3.STYLES, samplings=_stylegan3.SAMPLINGS
+            model,
+            generate=_stylegan3.generate,
+            generate_transformed=_stylegan3.generate_transformed,
+            styles=_stylegan3.STYLES,
+            samplings=_stylegan3.SAMPLINGS,
         )
 
     def build_generator(self, spec: DataSpec, classes: int) -> _stylegan3.AliasFreeGenerator:

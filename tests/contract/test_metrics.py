@@ -10,9 +10,11 @@ import torch
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec, NoPreparation
+from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.metric import Bootstrap, FeatureMetric, LikelihoodMetric, Metric, PathMetric, ReferenceSet
 
 NAMES = catalog.names("metrics")
+PROTOCOLS = (Metric, PathMetric, EquivarianceMetric, LikelihoodMetric)
 DOWNLOADS = ("fid", "kid", "inception_score", "lpips")
 """Metrics whose weights must be downloaded: see tests/metrics/test_inception.py and test_perceptual.py."""
 NOT_QUALITY = ("perceptual_efficientnet_lite0", "c_t", "auth_pct", "precision", "self_bleu", "copy_rate", "novelty")
@@ -96,7 +98,7 @@ def test_metric_is_a_frozen_documented_dataclass(name):
 def test_metric_implements_a_protocol_and_has_a_digest(name):
     """The contract is checked before any weights are available."""
     metric = catalog.build("metrics", name)
-    assert sum(isinstance(metric, kind) for kind in (Metric, PathMetric, LikelihoodMetric)) == 1
+    assert sum(isinstance(metric, kind) for kind in PROTOCOLS) == 1
     digest = metric.features_digest
     assert digest is None or (8 <= len(digest) <= 64 and int(digest, 16) > 0)
     if isinstance(metric, FeatureMetric):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, parse_pairs
+from equipoise.cli.commands._sampling import add_sampling_flags, sampling_of
 from equipoise.cli.commands._trained_run import add_force_flag, step_of
 from equipoise.cli.output import print_result
 from equipoise.core import validation
@@ -38,6 +39,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
     )
+    add_sampling_flags(parser)
     parser.add_argument(
         "--image-size",
         metavar="N",
@@ -116,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             seed=args.seed,
             step=step_of(args),
+            sampling=sampling_of(args),
         )
     )
     metrics = select_metrics(context)
@@ -244,6 +247,7 @@ def _format_reals(reals: Mapping[str, object]) -> str:
 def _format_protocol(result: "EvaluationResult") -> list[str]:
     reals, samples = result.protocol["reals"], result.protocol["samples"]
     source = f"{samples['run']}, step {samples['step']}," if "run" in samples else f"{samples['files']},"
+    source += "".join(f" {name} {value}," for name, value in samples.get("sampling", {}).items())
     return [
         f"{samples['count']:,} samples of {source} seed {result.protocol['seed']}, against {_format_reals(reals)}",
         *([str(result.cost)] if result.cost else []),
