@@ -14,7 +14,7 @@ from equipoise.nn.minibatch_deviation import MinibatchDeviation
 from equipoise.nn.pixel_norm import pixel_norm
 from equipoise.nn.resample_filter import FilteredDownsampling, Smoothing
 
-Architecture = Literal["residual", "plain"]
+DiscriminatorArchitecture = Literal["residual", "plain"]
 
 SLOPE = 0.2
 """Of the leaky ReLU."""
@@ -35,7 +35,7 @@ class StyleDiscriminator(Discriminator):
         start: tuple[int, int],
         widths: Sequence[int],
         *,
-        architecture: Architecture,
+        architecture: DiscriminatorArchitecture,
         group: int,
         classes: int = 0,
         label_layers: int = 0,

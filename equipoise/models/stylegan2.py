@@ -27,7 +27,7 @@ from equipoise.models._adversarial_options import (
 )
 from equipoise.models._convolutional import suitable_augmentations
 from equipoise.models._image_pyramid import image_pyramid
-from equipoise.models._stylegan2_discriminator import Architecture, StyleDiscriminator
+from equipoise.models._stylegan2_discriminator import DiscriminatorArchitecture, StyleDiscriminator
 from equipoise.models._stylegan2_generator import SkipGenerator, SkipSynthesis, initialise_generator
 from equipoise.models._stylegan2_sampling import generate, map_latents, mean_style, synthesize
 from equipoise.models._stylegan2_training import StyleGAN2Knobs, StyleTraining
@@ -98,7 +98,7 @@ class StyleGAN2:
     mapping_lr: float = 0.01
     mixing: float = 0.5
     noise: bool = True
-    architecture: Architecture = "residual"
+    architecture: DiscriminatorArchitecture = "residual"
     deviation_group: int = 4
     label_layers: int = 0
     path_length_interval: int = 4
