@@ -39,6 +39,17 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 # Samples of styles.
 
 
+@pytest.mark.parametrize("name", ["stylegan", "stylegan3"])
+def test_every_model_with_styles_has_the_same_interface(generator, name: str) -> None:
+    model = generator(name, DataSpec((1, 16, 16)), width=4, latent_dim=8)
+    count, latents = model.count_layers(), model.latents(3)
+    expected = (3, count, *model.model.styles.mean(model.networks).shape)
+    for sampling in (Sampling(), Sampling(psi=0.5, cutoff=count)):
+        styles = style_space.map_to_styles(model, latents, None, sampling)
+        assert styles.shape == expected
+        assert torch.equal(style_space.synthesize(model, styles, sampling), model.generate(latents, None, sampling))
+
+
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(psi=0.5, cutoff=2), Sampling(noise="none")])
 def test_samples_of_styles_are_those_of_the_latents(styled: Generator, sampling: Sampling) -> None:
     latents, labels = styled.latents(5), styled.labels(5)
