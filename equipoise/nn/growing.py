@@ -45,7 +45,7 @@ class GrowthLevel(nn.Module):
         super().__init__()
         self.register_buffer("position", torch.tensor(level * DOUBLING, dtype=torch.int64, device="cpu"))
         self.last_read = level * DOUBLING
-        self.register_load_state_dict_post_hook(_read)
+        self.register_load_state_dict_post_hook(_read)  # type: ignore[no-untyped-call]  # torch annotates it partly
 
     def read(self) -> int:
         """Return the position. A compiler, which cannot read a tensor, gets the value that was read before."""
