@@ -22,8 +22,9 @@ from equipoise.core.validation import MAX_SEED, check_type
 from equipoise.errors import SettingError
 from equipoise.experiment.declaration import SettingSpec, describe_wrong_plug, to_python
 from equipoise.experiment.plug_spec import Options as Options
-from equipoise.experiment.plug_spec import Plug, parse_plug
+from equipoise.experiment.plug_spec import Plug as Plug
 from equipoise.experiment.plug_spec import PlugSpec as PlugSpec
+from equipoise.experiment.plug_spec import parse_plug as parse_plug
 from equipoise.runs.migration import FORMAT
 
 if TYPE_CHECKING:  # These types import torch, which would slow down `equipoise train --help`.

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 RGBA = 4
 """Number of channels of an image with transparency."""
-BRIGHT, DARK = 1.0, 0.8
+BRIGHT, DARK = 1.0, 0.86
 """Squares of the checkerboard, in [0, 1]; neither is the grey of the gaps between images of a sheet."""
-SQUARES = 8
+SQUARES = 4
 """Number of squares along the shorter side of an image."""
 
 Images = npt.NDArray[np.float32]
@@ -29,13 +29,13 @@ def on_checkerboard(images: Images) -> Images:
 def straight_pixels(images: Images) -> npt.NDArray[np.uint8]:
     """Return (N, 4, H, W) uint8 as image files hold them: colours divided by their opacity, 0 where it is 0."""
     colour, opacity = _split(images)
-    opacity = np.round(255 * opacity) / 255  # as the file holds it
+    opacity = (np.round(255 * opacity) / 255).astype(np.float32)  # as the file holds it
     straight = np.divide(colour, opacity, out=np.zeros_like(colour), where=opacity > 0)
     return np.round(255 * np.concatenate([straight.clip(0, 1), opacity], axis=1)).astype(np.uint8)
 
 
 def _split(images: Images) -> tuple[Images, Images]:
     """Return colours, at most as large as the opacity, and opacity: (N, 3, H, W) and (N, 1, H, W) in [0, 1]."""
-    values = (np.nan_to_num(images).clip(-1, 1) + 1) / 2
+    values = ((np.nan_to_num(images).clip(-1, 1) + 1) / 2).astype(np.float32)
     opacity = values[:, 3:]
     return np.minimum(values[:, :3], opacity), opacity

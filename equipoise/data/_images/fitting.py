@@ -37,7 +37,7 @@ def merge_planes(
     values = np.stack(arrays).astype(np.float32)
     if not target.keeps_alpha:
         return np.repeat(np.clip(values, -1, 1), 3 // len(arrays), axis=0)
-    opaque = _within_opacity((values + 1) / 2)
+    opaque = _within_opacity(((values + 1) / 2).astype(np.float32))
     result = np.concatenate([np.repeat(opaque[:-1], 3 // (len(arrays) - 1), axis=0), opaque[-1:]])
     return np.round(255 * result).astype(np.uint8) if target.dtype == "uint8" else 2 * result - 1
 
