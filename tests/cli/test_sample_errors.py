@@ -15,7 +15,7 @@ from equipoise.cli import main as cli
         ("--label -1", "label -1 does not exist; labels are 0 to 9"),
         ("--truncation 0", "truncation = 0: it must be above 0"),
         ("--truncation -1", "truncation = -1: it must be above 0"),
-        ("--truncation nan", "truncation = nan: it must be above 0"),
+        ("--truncation nan", "truncation = nan: it must be finite"),
         ("--count 0", "count = 0: it must be at least 1"),
         ("--count -5", "count = -5: it must be at least 1"),
         ("--count many", "--count"),
