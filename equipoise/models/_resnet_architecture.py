@@ -10,7 +10,7 @@ from equipoise.errors import SettingError
 from equipoise.models._adversarial_options import validate_counts
 from equipoise.models._labels import Conditioning
 
-Layout = Literal["pyramid", "constant"]
+ChannelLayout = Literal["pyramid", "constant"]
 
 MIN_SIDE, MAX_SIDE, MAX_CHANNELS = 8, 1024, 4
 """Shortest and longest side of an image, largest number of its channels."""
@@ -49,7 +49,7 @@ class ResNetOptions(Protocol):
     @property
     def width(self) -> int: ...
     @property
-    def layout(self) -> Layout: ...
+    def layout(self) -> ChannelLayout: ...
     @property
     def attention(self) -> int: ...
     @property

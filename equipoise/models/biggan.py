@@ -32,7 +32,7 @@ from equipoise.models._adversarial_options import (
 )
 from equipoise.models._biggan_routing import SharedRouting
 from equipoise.models._convolutional import suitable_augmentations
-from equipoise.models._resnet_architecture import Layout, resnet_architecture, used_classes, validate_resnet_spec
+from equipoise.models._resnet_architecture import ChannelLayout, resnet_architecture, used_classes, validate_resnet_spec
 from equipoise.models._resnets import (
     ResNetDiscriminator,
     ResNetGenerator,
@@ -95,7 +95,7 @@ class BigGAN:
     )
     # Networks: ResNetOptions in _resnet_architecture.py
     width: int = 16
-    layout: Layout = "pyramid"
+    layout: ChannelLayout = "pyramid"
     attention: int = 16
     conditional: bool | None = None
     embedding: int = 32

@@ -21,7 +21,7 @@ from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerNa
 from equipoise.models._convolutional import suitable_augmentations
 from equipoise.models._labels import Conditioning, label_extensions
 from equipoise.models._resnet_architecture import (
-    Layout,
+    ChannelLayout,
     resnet_architecture,
     used_classes,
     validate_resnet_conditioning,
@@ -62,7 +62,7 @@ class SAGAN:
     knobs: Mapping[str, float] = field(default_factory=lambda: dict(PAPER_KNOBS))
     # Networks: ResNetOptions in _resnet_architecture.py
     width: int = 16
-    layout: Layout = "pyramid"
+    layout: ChannelLayout = "pyramid"
     attention: int = 16
     conditional: bool | None = None
     conditioning: Conditioning = "projection"

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from equipoise.nn.conditional_norm import ConditionalBatchNorm
 
-Norm = Callable[[int], ConditionalBatchNorm]
+NormFactory = Callable[[int], ConditionalBatchNorm]
 """Function (channels) -> normalisation layer."""
 BOTTLENECK = 4
 """Channels of a bottleneck block divided by those inside it (Brock 2019, appendix B)."""
@@ -22,7 +22,7 @@ BOTTLENECK = 4
 class UpBlock(nn.Module):
     """norm-relu-up-conv3-norm-relu-conv3, plus up-conv1: (B, I, H, W) -> (B, O, 2 H, 2 W)."""
 
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
+    def __init__(self, before: int, after: int, norm: NormFactory) -> None:
         super().__init__()
         self.norm_1, self.norm_2 = norm(before), norm(after)
         self.convolution_1 = nn.Conv2d(before, after, 3, padding=1)
@@ -66,7 +66,7 @@ class BottleneckUpBlock(nn.Module):
     (B, I, H, W) -> (B, O, H, W), or (B, O, 2 H, 2 W) with `upsample`; O must not exceed I.
     """
 
-    def __init__(self, before: int, after: int, norm: Norm, *, upsample: bool) -> None:
+    def __init__(self, before: int, after: int, norm: NormFactory, *, upsample: bool) -> None:
         super().__init__()
         inside = max(1, before // BOTTLENECK)
         self.after, self.upsample = after, upsample
