@@ -25,7 +25,7 @@ class Discriminator(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DiscriminatorPass:
     """What a phase has shown to the discriminator, for additional terms of its loss.
 
     `real`, `fake`: samples (B, ...) with augmentation and noise. `real_features`, `fake_features`: what
@@ -44,15 +44,17 @@ class Judged:
 
 Draw = Callable[[Networks, int, Tensor | None, AdversarialMoment], Tensor]
 """Function (networks, count, labels, moment) -> fakes (count, ...) of training."""
-Terms = Callable[[Networks, Judged, AdversarialMoment], Mapping[str, WeightedPenalty]]
-"""Function (networks, judged, moment) -> additional terms of a loss, those that are on."""
+Terms = Callable[[Networks, DiscriminatorPass, AdversarialMoment], Mapping[str, WeightedPenalty]]
+"""Function (networks, outputs, moment) -> additional terms of a loss, those that are on."""
 
 
 def do_nothing(networks: Networks, moment: AdversarialMoment) -> None:
     """Prepare nothing before a step."""
 
 
-def no_terms(networks: Networks, judged: Judged, moment: AdversarialMoment) -> Mapping[str, WeightedPenalty]:
+def no_terms(
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
+) -> Mapping[str, WeightedPenalty]:
     """Add no term to a loss."""
     return {}
 
@@ -64,8 +66,7 @@ class Extensions:
     `knobs`: class of its knobs; those that it adds always act. `draw`: how fakes are drawn in training, None for
     normal latents; random numbers come from the generator of the moment. `prepare(networks, moment)`: runs at the start
     of the discriminator's phase, such as to set the level of growing networks. `discriminator_terms`,
-    `generator_terms`: of L_D and L_G. `phases`: run after the generator's. `generator_interval`: the interval k of lazy
-    phases that update the generator, 0 for none; see :meth:`AdversarialPhases.optimizer_settings`.
+    `generator_terms`: of L_D and L_G. `phases`: run after the generator's.
     """
 
     knobs: type[AdversarialKnobs] = AdversarialKnobs
@@ -74,7 +75,6 @@ class Extensions:
     discriminator_terms: Terms = no_terms
     generator_terms: Terms = no_terms
     phases: Sequence[Phase] = ()
-    generator_interval: int = 0
 
 
 NO_EXTENSIONS = Extensions()

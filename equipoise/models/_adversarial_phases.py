@@ -18,7 +18,7 @@ from equipoise.losses.penalties import (
     r1_penalty,
     r2_penalty,
 )
-from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, Extensions, Judged
+from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, DiscriminatorPass, Extensions
 from equipoise.models._adversarial_options import AdversarialOptions
 from equipoise.nn import latents
 from equipoise.nn.augment import Augmentation, augment, instance_noise
@@ -47,11 +47,11 @@ class AdversarialPhases:
         real_logit = discriminator.logits(real_features, labels)
         fake_features = discriminator.features(gz)
         fake_logit = discriminator.logits(fake_features, labels)
-        judged = Judged(gz, fake_features, fake_logit, labels, x, real_features, real_logit)
+        outputs = DiscriminatorPass(gz, fake_features, fake_logit, labels, x, real_features, real_logit)
         real_label = sample_labels(knobs.real_label_low, knobs.real_label_high, real_logit, moment)
         fake_label = sample_labels(knobs.fake_label_low, knobs.fake_label_high, fake_logit, moment)
         adversarial = self.loss.discriminator(real_logit, fake_logit, real_label, fake_label)
-        penalties = dict(self.extensions.discriminator_terms(networks, judged, moment))
+        penalties = dict(self.extensions.discriminator_terms(networks, outputs, moment))
         memory: Memory = {}
         if knobs.lecam_weight:
             penalty, memory = lecam(real_logit, fake_logit, moment.memory)
@@ -102,8 +102,8 @@ class AdversarialPhases:
         gz = self._augment(fake, moment)
         fake_features = discriminator.features(gz)
         real_logit = fake_logit = discriminator.logits(fake_features, labels)
-        judged = Judged(gz, fake_features, fake_logit, labels)
-        penalties = dict(self.extensions.generator_terms(networks, judged, moment))
+        outputs = DiscriminatorPass(gz, fake_features, fake_logit, labels)
+        penalties = dict(self.extensions.generator_terms(networks, outputs, moment))
         if self.loss.needs_real or weight:
             with torch.no_grad():
                 real_features = discriminator.features(self._augment(batch.real, moment))
@@ -123,14 +123,12 @@ class AdversarialPhases:
     def optimizer_settings(self, network: str, moment: AdversarialMoment) -> OptimizerSettings:
         """Return the optimizer settings of one network.
 
-        With lazy penalties a network takes k + 1 updates where it took k; c = k / (k + 1) compensates in its learning
-        rate and decays (Karras 2020, StyleGAN2, appendix B).
+        With lazy penalties the discriminator takes k + 1 updates where it took k; c = k / (k + 1) compensates in its
+        learning rate and decays (Karras 2020, StyleGAN2, appendix B).
         """
         knobs, options = moment.knobs, self.options
         if network == "generator":
-            k = self.extensions.generator_interval
-            c = k / (k + 1) if k else 1.0
-            return OptimizerSettings(options.optimizer, knobs.lr_g * c, knobs.beta1**c, knobs.beta2**c)
+            return OptimizerSettings(options.optimizer, knobs.lr_g, knobs.beta1, knobs.beta2)
         limit = options.clip if options.constraint == "weight_clipping" else None
         is_lazy = options.penalty_interval > 1 and (knobs.r1_gamma > 0 or knobs.r2_gamma > 0)
         c = options.penalty_interval / (options.penalty_interval + 1) if is_lazy else 1.0

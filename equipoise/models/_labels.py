@@ -13,7 +13,7 @@ from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Networks
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import WeightedPenalty, at_least_float32
-from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, Extensions, Judged
+from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, DiscriminatorPass, Extensions
 
 Conditioning = Literal["concat", "projection", "auxiliary"]
 LABEL_WIDTH = 50
@@ -82,25 +82,25 @@ def label_extensions(conditioning: Conditioning, classes: int) -> Extensions:
 
 
 def discriminator_class_terms(
-    networks: Networks, judged: Judged, moment: AdversarialMoment
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
 ) -> Mapping[str, WeightedPenalty]:
     """Compute lambda (CE(c(x), y) + CE(c(G(z, y)), y)): Odena 2017, equation 3, as a loss; lambda is `class_weight`."""
     weight = _class_weight(moment)
-    if not weight or judged.real_features is None:
+    if not weight or outputs.real_features is None:
         return {}
-    real = class_loss(networks, judged.real_features, judged.labels)
-    fake = class_loss(networks, judged.fake_features, judged.labels)
+    real = class_loss(networks, outputs.real_features, outputs.labels)
+    fake = class_loss(networks, outputs.fake_features, outputs.labels)
     return {"class_real": WeightedPenalty(weight, real), "class_fake": WeightedPenalty(weight, fake)}
 
 
 def generator_class_terms(
-    networks: Networks, judged: Judged, moment: AdversarialMoment
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
 ) -> Mapping[str, WeightedPenalty]:
     """Compute lambda CE(c(G(z, y)), y): Odena 2017, section 3; lambda is `class_weight`."""
     weight = _class_weight(moment)
     if not weight:
         return {}
-    return {"class_fake": WeightedPenalty(weight, class_loss(networks, judged.fake_features, judged.labels))}
+    return {"class_fake": WeightedPenalty(weight, class_loss(networks, outputs.fake_features, outputs.labels))}
 
 
 def class_loss(networks: Networks, features: Tensor, labels: Tensor | None) -> Tensor:

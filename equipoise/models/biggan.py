@@ -22,7 +22,7 @@ from equipoise.errors import SettingError
 from equipoise.losses.adversarial import AdversarialLossName, WeightedPenalty
 from equipoise.losses.orthogonality import filter_weights, orthogonality
 from equipoise.models._adversarial import adversarial_model
-from equipoise.models._adversarial_extensions import AdversarialMoment, Extensions, Judged
+from equipoise.models._adversarial_extensions import AdversarialMoment, DiscriminatorPass, Extensions
 from equipoise.models._adversarial_options import (
     Constraint,
     Fakes,
@@ -151,7 +151,9 @@ def biggan_networks(options: BigGAN, spec: DataSpec) -> dict[str, nn.Module]:
     }
 
 
-def generator_terms(networks: Networks, judged: Judged, moment: AdversarialMoment) -> dict[str, WeightedPenalty]:
+def generator_terms(
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
+) -> dict[str, WeightedPenalty]:
     """Compute beta R of the generator's linear layers and convolutions, before spectral normalisation (equation 3)."""
     weight = cast(BigGANKnobs, moment.knobs).orthogonal_weight
     if not weight:

@@ -19,7 +19,7 @@ from equipoise.core.model import Model, Networks
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import AdversarialLossName, WeightedPenalty
 from equipoise.models._adversarial import adversarial_model
-from equipoise.models._adversarial_extensions import AdversarialMoment, Extensions, Judged
+from equipoise.models._adversarial_extensions import AdversarialMoment, DiscriminatorPass, Extensions
 from equipoise.models._adversarial_options import (
     Constraint,
     Fakes,
@@ -126,15 +126,17 @@ class FastGAN:
         return dataclasses.replace(model, samplings=frozenset())
 
 
-def reconstruction_terms(networks: Networks, shown: Judged, moment: AdversarialMoment) -> Mapping[str, WeightedPenalty]:
+def reconstruction_terms(
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
+) -> Mapping[str, WeightedPenalty]:
     """Return the reconstruction of the reals: λ (E (I' - I)² + E (J' - J)²), J one quarter of the image I.
 
     Liu 2021, equation 3. All images of a batch use the same quarter. The loss of the generator has no such term.
     """
     weight = cast(FastGANKnobs, moment.knobs).reconstruction_weight
-    if not weight or shown.real is None or shown.real_features is None:
+    if not weight or outputs.real is None or outputs.real_features is None:
         return {}
     corner = torch.randint(2, (2,), generator=moment.generator, device=moment.generator.device)
     discriminator = cast(SelfSupervisedDiscriminator, networks["discriminator"])
-    loss = discriminator.reconstruction_loss(shown.real, shown.real_features, corner)
+    loss = discriminator.reconstruction_loss(outputs.real, outputs.real_features, corner)
     return {"reconstruction": WeightedPenalty(weight, loss)}

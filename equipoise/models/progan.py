@@ -22,7 +22,7 @@ from equipoise.core.model import Model, Networks
 from equipoise.core.sampling import Sampling
 from equipoise.losses.adversarial import AdversarialLossName, WeightedPenalty
 from equipoise.models._adversarial import adversarial_model
-from equipoise.models._adversarial_extensions import AdversarialMoment, Extensions, Judged
+from equipoise.models._adversarial_extensions import AdversarialMoment, DiscriminatorPass, Extensions
 from equipoise.models._adversarial_options import Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import suitable_augmentations
 from equipoise.models._growing import (
@@ -122,12 +122,14 @@ class ProGAN:
         return cast(Tensor, networks["generator"](latent, labels))
 
 
-def drift_terms(networks: Networks, judged: Judged, moment: AdversarialMoment) -> Mapping[str, WeightedPenalty]:
+def drift_terms(
+    networks: Networks, outputs: DiscriminatorPass, moment: AdversarialMoment
+) -> Mapping[str, WeightedPenalty]:
     """Compute E D(x)^2, which keeps the logits of a Wasserstein loss near 0: Karras 2018, appendix A.1."""
     weight = cast(ProGANKnobs, moment.knobs).drift_weight
-    if not weight or judged.real_logit is None:
+    if not weight or outputs.real_logit is None:
         return {}
-    return {"drift": WeightedPenalty(weight, judged.real_logit.float().square().mean())}
+    return {"drift": WeightedPenalty(weight, outputs.real_logit.float().square().mean())}
 
 
 class ProGANGenerator(nn.Module):
