@@ -61,9 +61,9 @@ class StyleGAN3:
     number of channels. `channel_base`: a map of the generator whose frequencies end at f cycles per image has
     channel_base / (2 f) channels, a map of the discriminator channel_base / side, up to `width`. `mapping_layers`: from
     the latent to the style, which has as many numbers. `magnitude_half_life`: images after which the running magnitudes
-    of the maps, which normalise them, have half forgotten. `blur`: reals and fakes are blurred by this many pixels at
-    first, and less and less until the discriminator has seen `blur_images` reals; 0 for none. `deviation_group`:
-    samples per group of the minibatch standard deviation. `label_layers`: layers that map labels in the discriminator.
+    of the maps, which normalise them, have half forgotten. `blur`: pixels by which reals and fakes are blurred at
+    first, then less and less; 0 for none. `blur_images`: reals after which blur ends. `deviation_group`: samples per
+    group of the minibatch standard deviation. `label_layers`: layers that map labels in the discriminator.
     `conditional`: use class labels; None to use them if the data has them.
     """
 

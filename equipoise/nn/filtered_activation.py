@@ -122,7 +122,7 @@ class _Activation(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors  # type: ignore[attr-defined]
         if torch.is_grad_enabled():  # for a second derivative
             inside = torch.ops.aten.hardtanh_backward(gradient, y, -LIMIT, LIMIT)

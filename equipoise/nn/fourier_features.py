@@ -63,7 +63,8 @@ class FourierFeatures(nn.Module):
             turns = self._positions() @ frequencies.transpose(1, 2) + phases[:, None]
             waves = torch.sin(2 * math.pi * turns) * (1 - fade).clamp(0, 1)[:, None]
             maps: Tensor = waves @ (self.weight / math.sqrt(len(self.phases))).T
-        return maps.unflatten(1, (self.size, self.size)).permute(0, 3, 1, 2)
+        result: Tensor = maps.unflatten(1, (self.size, self.size)).permute(0, 3, 1, 2)
+        return result
 
     def _positions(self) -> Tensor:
         """Return the centres (H H, 2) of all pixels, x and y, row by row."""
