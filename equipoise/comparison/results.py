@@ -128,11 +128,7 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         verdict=lines[-1].get("verdict") if lines else None,
         rollbacks=sum(line["event"] == "remedied" and line.get("restored") is not None for line in lines),
         lost=sum(line["lost"] for line in lines if line["event"] == "remedied"),
-        curve=tuple(
-            (measurement.step, anchors.score(measurement.value or 0.0), measurement.cpu) for measurement in measured
-        )
-        if anchors
-        else (),
+        curve=_curve(anchors, measured),
         also=dict(measured[-1].also) if has_ended else {},
         experiment=_file_digest(path / EXPERIMENT_FILE),
         weights=_file_digest(path / "generator.safetensors"),
@@ -149,6 +145,15 @@ class _Scores:
     best: float | None = None
     last_fifth: float | None = None
     spread: float | None = None
+
+
+def _curve(anchors: Anchors | None, measured: Sequence[Measurement]) -> tuple[tuple[int, float, float], ...]:
+    """Return (step, score, CPU seconds) of each measurement; nothing without anchors."""
+    if anchors is None:
+        return ()
+    return tuple(
+        (measurement.step, anchors.score(measurement.value or 0.0), measurement.cpu) for measurement in measured
+    )
 
 
 def _scores(anchors: Anchors, measured: Sequence[Measurement], late: Sequence[int], snapshot: Sequence[int]) -> _Scores:
