@@ -13,9 +13,14 @@ from equipoise.core.knobs import AdversarialKnobs, KnobRange, Knobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.models._labels import ClassKnobs
+from equipoise.models._stylegan2_training import StyleGAN2Knobs
+from equipoise.models.biggan import BigGANKnobs
 from equipoise.models.cyclegan import CycleGANKnobs
 from equipoise.models.dirac import DiracKnobs
+from equipoise.models.fastgan import FastGANKnobs
 from equipoise.models.pix2pix import Pix2PixKnobs
+from equipoise.models.progan import ProGANKnobs
 from equipoise.models.seqgan import SeqGANKnobs
 from equipoise.models.textgan import TextGANKnobs
 
@@ -23,6 +28,11 @@ CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "Knobs": (Knobs, None),
     "AdversarialKnobs": (AdversarialKnobs, Knobs),
     "DiracKnobs": (DiracKnobs, Knobs),
+    "ClassKnobs": (ClassKnobs, AdversarialKnobs),
+    "BigGANKnobs": (BigGANKnobs, AdversarialKnobs),
+    "ProGANKnobs": (ProGANKnobs, AdversarialKnobs),
+    "StyleGAN2Knobs": (StyleGAN2Knobs, AdversarialKnobs),
+    "FastGANKnobs": (FastGANKnobs, AdversarialKnobs),
     "Pix2PixKnobs": (Pix2PixKnobs, AdversarialKnobs),
     "CycleGANKnobs": (CycleGANKnobs, AdversarialKnobs),
     "SeqGANKnobs": (SeqGANKnobs, Knobs),

@@ -108,8 +108,8 @@ class OptimizerSettings:
 class StyleSpace:
     """The space W+ of a generator with a mapping network: a style per layer (Karras 2019, section 2).
 
-    `map(networks, latent, condition, sampling)`: styles (N, L, D). `synthesize(networks, styles, sampling)`: samples.
-    `mean(networks)`: mean style (D,).
+    `map(networks, latent, condition, sampling)`: styles (N, L, D). `synthesize(networks, styles, sampling)`: samples,
+    not limited to their range. `mean(networks)`: mean style (D,).
     """
 
     map: Callable[[Networks, Tensor, Tensor | None, Sampling], Tensor]
@@ -134,8 +134,10 @@ class Model(Generic[K]):
     the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
     `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
     pre-training. `frozen`: networks that no phase updates, by digest of their weights; they are in evaluation mode and
-    not in checkpoints. `generate_transformed(networks, latent, condition, matrix)`: samples (N, ...), not clamped, of
-    scenes that a matrix (3, 3) moves or rotates, if the generator can do that; see :mod:`equipoise.core.equivariance`.
+    not in checkpoints. `measured_at`: shares of a run, ascending, at which a step is timed to plan the run; its cost is
+    the mean. More than one for networks that grow. `generate_transformed(networks, latent, condition, matrix)`: samples
+    (N, ...), not limited to their range, of scenes that a matrix (3, 3) moves or rotates, if the generator can do that;
+    see :mod:`equipoise.core.equivariance`.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Model(Generic[K]):
     samplings: frozenset[str] = frozenset({"truncation"})
     styles: StyleSpace | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)
+    measured_at: tuple[float, ...] = (0.0,)
     generate_transformed: Callable[[Networks, Tensor, Tensor | None, Tensor], Tensor] | None = None
 
 

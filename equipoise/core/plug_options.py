@@ -109,7 +109,7 @@ def format_type(hint: object) -> str:
     literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
     if literals:
         return ", ".join(dict.fromkeys(str(choice) for part in literals for choice in get_args(part)))
-    if any(get_origin(part) is tuple and int in get_args(part) for part in (hint, *get_args(hint))):
+    if any(get_origin(part) is tuple and {int, float} & set(get_args(part)) for part in (hint, *get_args(hint))):
         return "numbers"
     (first, *_) = [part for part in get_args(hint) if part is not type(None)]
     name = getattr(first, "__name__", str(first))

@@ -74,14 +74,9 @@ def assemble(
         model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     model_info = _model_info(model, experiment, controller.required_knobs())
     knobs = model.knobs.with_values(experiment.initial_knobs)
-    state = initial_state(
-        model,
-        knobs,
-        device,
-        optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision),
-        torch.Generator(device).manual_seed(seeds.moment),
-        accumulate=plan.accumulate,
-    )
+    precision = optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision)
+    source = torch.Generator(device).manual_seed(seeds.moment)
+    state = initial_state(model, knobs, device, precision, source, accumulate=plan.accumulate)
     pilot = Pilot(
         controller,
         steps=plan.steps,

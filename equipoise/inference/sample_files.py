@@ -29,11 +29,12 @@ def write_samples(
 ) -> Path:
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
 
-    png: a grid of all images, or in a folder one file per image, transparent if the data are. npy: the array unchanged. csv: points as the rows of
-    one table; images and sequences with the rows and columns, the header and the unit of the data's own tables: one
-    table each, several of them only into a folder, or one table if each row of the data is a sample. txt: one sentence
-    per line. wav: sound, one file each. `format` None: by the extension of `path`; in a folder wav for sound, png for
-    images, csv for points and sequences, txt for sentences. `subfolders`: of each sample in a folder; empty for none.
+    png: a grid of all images, or in a folder one file per image, transparent if the data are. npy: the array unchanged.
+    csv: points as the rows of one table; images and sequences with the rows and columns, the header and the unit of the
+    data's own tables: one table each, several of them only into a folder, or one table if each row of the data is a
+    sample. txt: one sentence per line. wav: sound, one file each. `format` None: by the extension of `path`; in a
+    folder wav for sound, png for images, csv for points and sequences, txt for sentences. `subfolders`: of each sample
+    in a folder; empty for none.
     Raises SettingError if these samples cannot be written in that format, RunError if a file exists and
     `force` is not set.
     """

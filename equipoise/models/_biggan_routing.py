@@ -12,15 +12,15 @@ from equipoise.models._resnets import GeneratorInputs, InputRouting
 class SharedRouting(InputRouting):
     """One embedding of the label for all normalisations, concatenated with a part of the latent for each size.
 
-    The latent is divided into `stages` + 1 chunks: one for the first layer and one for each size. With `whole`, as in
+    The latent is divided into `levels` + 1 chunks: one for the first layer and one for each size. With `whole`, as in
     BigGAN-deep, all of them read the whole latent, and the first layer reads the embedding, too.
     """
 
-    def __init__(self, latent_dim: int, embedding: int, classes: int, stages: int, *, whole: bool) -> None:
+    def __init__(self, latent_dim: int, embedding: int, classes: int, levels: int, *, whole: bool) -> None:
         """`embedding`: its length. `classes`: 0 for none. Raises SettingError for fewer latents than chunks."""
         super().__init__()
         self.whole = whole
-        self.sizes = chunk_sizes(latent_dim, stages + 1)
+        self.sizes = chunk_sizes(latent_dim, levels + 1)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
         label_features = embedding if classes else 0
         features = [label_features + (latent_dim if whole else size) for size in self.sizes]

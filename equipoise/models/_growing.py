@@ -24,6 +24,8 @@ from equipoise.nn.growing import SMALLEST_SIDE, GrowthLevel, GrowthSchedule, equ
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
 MAX_CHANNELS = 4
+MEASURED_AT = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Shares of training at which steps are timed: their cost grows with the networks."""
 WIDTH_SIDE = 32
 """Side of the maps that have `width` channels."""
 
@@ -160,7 +162,7 @@ class Growth:
         def logits(networks: Networks, batch: Batch, moment: AdversarialMoment) -> Tensor:
             return model.logits(networks, self._faded(batch, _level(networks, "discriminator").read()), moment)
 
-        return dataclasses.replace(model, phases=tuple(phases), logits=logits)
+        return dataclasses.replace(model, phases=tuple(phases), logits=logits, measured_at=MEASURED_AT)
 
     def _faded_loss(self, phase: Phase) -> Callable[[Networks, Batch, AdversarialMoment], Loss]:
         return lambda networks, batch, moment: phase.loss(

@@ -46,7 +46,7 @@ class InputRouting(nn.Module):
         raise TypeError("InputRouting is an interface; its subclasses implement forward()")
 
 
-class GeneratorStage(nn.Module):
+class UpsamplingLevel(nn.Module):
     """Blocks that double a map, and self-attention or the identity."""
 
     def __init__(self, blocks: Iterable[nn.Module], attention: nn.Module) -> None:
@@ -62,7 +62,7 @@ class GeneratorStage(nn.Module):
         return attended
 
 
-class ResNetGenerator(nn.Module):
+class ResidualBlockGenerator(nn.Module):
     """Generator: a linear layer to the smallest map, blocks that double it, norm-relu-conv3-tanh."""
 
     def __init__(self, architecture: Architecture, routing: InputRouting) -> None:
@@ -72,8 +72,8 @@ class ResNetGenerator(nn.Module):
         self.start = (widths[0], *architecture.start)
         self.routing = routing
         self.first = nn.Linear(routing.first_features, math.prod(self.start))
-        self.stages = nn.ModuleList(
-            GeneratorStage(
+        self.levels = nn.ModuleList(
+            UpsamplingLevel(
                 _up_blocks(before, after, affine, architecture.bottleneck),
                 SelfAttention(after) if doublings == architecture.attention else nn.Identity(),
             )
@@ -88,8 +88,8 @@ class ResNetGenerator(nn.Module):
         """Generate images (B, C, H, W) in [-1, 1] from latents (B, L), and labels (B,) or None."""
         inputs: GeneratorInputs = self.routing(latent, condition)
         maps: Tensor = self.first(inputs.first).unflatten(1, self.start)
-        for stage, each in zip(self.stages, inputs.conditions, strict=True):
-            maps = stage(maps, each)
+        for level, each in zip(self.levels, inputs.conditions, strict=True):
+            maps = level(maps, each)
         images = torch.tanh(self.last(relu(self.norm(maps, None))))
         return images[:, :, : self.height, : self.width]
 
@@ -106,7 +106,7 @@ def _up_blocks(before: int, after: int, affine: Affine | None, bottleneck: bool)
     ]
 
 
-class ResNetDiscriminator(nn.Module):
+class ResidualBlockDiscriminator(nn.Module):
     """Discriminator: blocks that halve a map, relu, sum over all places, a linear layer.
 
     Labels: projection (Miyato and Koyama 2018, equation 3) or an auxiliary classifier (Odena 2017).

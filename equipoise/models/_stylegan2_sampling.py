@@ -23,15 +23,15 @@ def map_latents(networks: Networks, latent: Tensor, condition: Tensor | None, sa
 
 
 def synthesize(networks: Networks, styles: Tensor, sampling: Sampling) -> Tensor:
-    """Generate images (N, C, H, W) in [-1, 1]."""
+    """Generate images (N, C, H, W), not limited to [-1, 1]."""
     synthesis = _network(networks).synthesis
     images: Tensor = synthesis(styles, None if sampling.noise == "none" else synthesis.noise)
-    return images.clamp(-1, 1)
+    return images
 
 
 def generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
     """Generate images (N, C, H, W) in [-1, 1] from latents (N, L), and labels (N,) or None."""
-    return synthesize(networks, map_latents(networks, latent, condition, sampling), sampling)
+    return synthesize(networks, map_latents(networks, latent, condition, sampling), sampling).clamp(-1, 1)
 
 
 def mean_style(networks: Networks) -> Tensor:

@@ -156,12 +156,12 @@ def _map_to_styles(networks: Networks, latent: Tensor, condition: Tensor | None,
 
 def _synthesise(networks: Networks, styles: Tensor, sampling: Sampling) -> Tensor:
     images: Tensor = cast(AliasFreeGenerator, networks["generator"]).synthesis(styles)
-    return images.clamp(-1, 1)
+    return images
 
 
 def generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
     """Generate images (N, C, H, W), clamped to [-1, 1]."""
-    return _synthesise(networks, _map_to_styles(networks, latent, condition, sampling), sampling)
+    return _synthesise(networks, _map_to_styles(networks, latent, condition, sampling), sampling).clamp(-1, 1)
 
 
 def generate_transformed(networks: Networks, latent: Tensor, condition: Tensor | None, matrix: Tensor) -> Tensor:

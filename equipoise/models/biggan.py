@@ -34,8 +34,8 @@ from equipoise.models._biggan_routing import SharedRouting
 from equipoise.models._convolutional import suitable_augmentations
 from equipoise.models._resnet_architecture import ChannelLayout, resnet_architecture, used_classes, validate_resnet_spec
 from equipoise.models._resnets import (
-    ResNetDiscriminator,
-    ResNetGenerator,
+    ResidualBlockDiscriminator,
+    ResidualBlockGenerator,
     initialise_resnet,
     normalise_spectrally,
 )
@@ -146,8 +146,8 @@ def biggan_networks(options: BigGAN, spec: DataSpec) -> dict[str, nn.Module]:
     classes = used_classes(options, spec)
     routing = SharedRouting(options.latent_dim, options.embedding, classes, architecture.doublings, whole=options.deep)
     return {
-        "generator": ResNetGenerator(architecture, routing),
-        "discriminator": ResNetDiscriminator(architecture, classes, "projection"),
+        "generator": ResidualBlockGenerator(architecture, routing),
+        "discriminator": ResidualBlockDiscriminator(architecture, classes, "projection"),
     }
 
 

@@ -30,8 +30,8 @@ from equipoise.models._resnet_architecture import (
 from equipoise.models._resnets import (
     GeneratorInputs,
     InputRouting,
-    ResNetDiscriminator,
-    ResNetGenerator,
+    ResidualBlockDiscriminator,
+    ResidualBlockGenerator,
     initialise_resnet,
     normalise_spectrally,
 )
@@ -100,19 +100,19 @@ def sagan_networks(options: SAGAN, spec: DataSpec) -> dict[str, nn.Module]:
     architecture, classes = resnet_architecture(options, spec), used_classes(options, spec)
     routing = LabelRouting(options.latent_dim, classes, architecture.doublings)
     return {
-        "generator": ResNetGenerator(architecture, routing),
-        "discriminator": ResNetDiscriminator(architecture, classes, options.conditioning),
+        "generator": ResidualBlockGenerator(architecture, routing),
+        "discriminator": ResidualBlockDiscriminator(architecture, classes, options.conditioning),
     }
 
 
 class LabelRouting(InputRouting):
     """The first layer reads the latent; gains and shifts of every normalisation are embeddings of the label."""
 
-    def __init__(self, latent_dim: int, classes: int, stages: int) -> None:
-        """`classes`: 0 for none. `stages`: sizes of maps with normalisation that depends on the label."""
+    def __init__(self, latent_dim: int, classes: int, levels: int) -> None:
+        """`classes`: 0 for none. `levels`: sizes of maps with normalisation that depends on the label."""
         super().__init__()
         self.first_features = latent_dim
-        self.affines = (partial(nn.Embedding, classes) if classes else None,) * stages
+        self.affines = (partial(nn.Embedding, classes) if classes else None,) * levels
 
     def forward(self, latent: Tensor, labels: Tensor | None) -> GeneratorInputs:
         """Return the latent (B, L), and the labels (B,) or None for every size."""

@@ -168,8 +168,8 @@ def _map(networks: Networks, latent: Tensor, condition: Tensor | None, sampling:
 def _synthesize(networks: Networks, styles: Tensor, sampling: Sampling) -> Tensor:
     generator = _generator(networks)
     noise = [None] * styles.shape[1] if sampling.noise == "none" else generator.fixed_noise()
-    return generator.synthesize(styles, noise).clamp(-1, 1)
+    return generator.synthesize(styles, noise)
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
-    return _synthesize(networks, _map(networks, latent, condition, sampling), sampling)
+    return _synthesize(networks, _map(networks, latent, condition, sampling), sampling).clamp(-1, 1)

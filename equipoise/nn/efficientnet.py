@@ -78,7 +78,7 @@ def to_network_input(images: Tensor, side: int) -> Tensor:
 
     Images of another size are resized bilinearly, with averaging where they shrink. Differentiable.
     """
-    colour = images.expand(-1, 3, -1, -1)
+    colour = images.float().expand(-1, 3, -1, -1)  # resizing with antialiasing has no bfloat16 on CPUs
     if tuple(colour.shape[2:]) != (side, side):
         colour = interpolate(colour, size=(side, side), mode="bilinear", antialias=True)
     return ((colour + 1) * 127.5 - 127) / 128

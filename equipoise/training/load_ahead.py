@@ -8,12 +8,13 @@ import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from equipoise.core.data import Stream
+from equipoise.core.model import AnyBatch
 
 T = TypeVar("T")
 
@@ -33,22 +34,22 @@ def load_ahead(stream: Stream, device: torch.device) -> Iterator[Stream]:
 
 @dataclasses.dataclass(slots=True)
 class AheadStream:
-    """Stream that starts to read batch i + 1 when batch i is read. Any order of indices gives the right batches."""
+    """Stream that starts to read batch i + 1 when batch i is read. Batches are right in every order of indices."""
 
     stream: Stream
     thread: ThreadPoolExecutor
     pinned: bool = True
     _index: int | None = None
-    _next: Future[Any] | None = None
+    _next: Future[AnyBatch] | None = None
 
-    def batch(self, index: int) -> Any:
+    def batch(self, index: int) -> AnyBatch:
         """Return batch number `index`, on the CPU, in pinned memory. Raises what reading it raised."""
         future = self._next if self._next is not None and self._index == index else self._read(index)
         batch = future.result()
         self._index, self._next = index + 1, self._read(index + 1)
         return batch
 
-    def _read(self, index: int) -> "Future[Any]":
+    def _read(self, index: int) -> "Future[AnyBatch]":
         return self.thread.submit(lambda: self._pin(self.stream.batch(index)))
 
     def _pin(self, batch: T) -> T:

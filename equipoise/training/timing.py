@@ -75,14 +75,14 @@ def measure_costs(training: Training, seconds: float) -> RunCosts:
     start = max(0, training.state.model.adversarial_start)
     pretraining = _step_seconds(training, seconds / 2) if start else 0.0
     training.state.step = start
-    step = _step_seconds(training, seconds / 4 if start else seconds / 2)
+    steps = _durations_of_steps(training, seconds / 4 if start else seconds / 2)
     with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
         return RunCosts(
             start,
             pretraining,
-            step,
-            early_reading=max(0.0, _reading_seconds(training, with_probe=False, repeats=3) - step),
-            reading=max(0.0, _reading_seconds(training, with_probe=True) - step),
+            sum(steps) / len(steps),
+            early_reading=max(0.0, _reading_seconds(training, with_probe=False, repeats=3) - steps[-1]),
+            reading=max(0.0, _reading_seconds(training, with_probe=True) - steps[-1]),
             sampling=_second_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training))),
             evaluation=_evaluation_seconds(training, seconds),
             saving=_duration(lambda: save(training, Path(folder) / "checkpoints")),
@@ -127,6 +127,16 @@ def _step_seconds(training: Training, seconds: float) -> float:
         if (time.monotonic() - begin >= seconds and is_whole) or count >= MAX_STEPS:
             _wait_for_device(training)
             return (time.monotonic() - begin) / count
+
+
+def _durations_of_steps(training: Training, seconds: float) -> list[float]:
+    """Return the duration of a step at each share of the run at which the model is to be timed."""
+    state, shares = training.state, training.state.model.measured_at
+    start, durations = state.step, []
+    for share in shares:
+        state.step = start + round(share * (training.plan.steps - start))
+        durations.append(_step_seconds(training, seconds / len(shares)))
+    return durations
 
 
 def _wait_for_device(training: Training) -> None:

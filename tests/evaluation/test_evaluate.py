@@ -204,7 +204,7 @@ def test_labels_are_sampled_from_those_of_the_reals(trained: Path, monkeypatch: 
     generator = load(trained)
     labels_used: list[torch.Tensor] = []
     monkeypatch.setattr(
-        type(generator), "generate", lambda self, latents, labels: labels_used.append(labels) or latents
+        type(generator), "generate", lambda self, latents, labels, sampling: labels_used.append(labels) or latents
     )
     object.__setattr__(generator.model, "num_classes", 10)
     labels = torch.tensor([3, 3, 3, 7])

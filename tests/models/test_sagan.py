@@ -124,8 +124,8 @@ def test_new_attention_changes_no_image():
     model = build(CIFAR)
     generator, latent, labels = model.networks["generator"].eval(), torch.randn(2, 6), torch.arange(2)
     before = generator(latent, labels)
-    for stage in generator.stages:
-        stage.attention = nn.Identity()
+    for level in generator.levels:
+        level.attention = nn.Identity()
     assert torch.equal(generator(latent, labels), before)
 
 
