@@ -170,7 +170,7 @@ def _activation_bytes(experiment: Experiment) -> int:
     counts.seen.update(weight.untyped_storage().data_ptr() for weight in weights)
     phases = [dataclasses.replace(phase, loss=_counted(phase, counts)) for phase in state.model.phases]
     state.model = dataclasses.replace(state.model, phases=phases)
-    run_step(state, training.streams.train, training.pilot.knobs, 0.0)
+    run_step(state, training.streams.train, training.pilot.knobs, 1.0)  # growing networks at their full size
     return max(counts.phases, default=0) // SMALL_BATCH
 
 

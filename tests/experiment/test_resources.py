@@ -64,6 +64,14 @@ def test_activations_are_counted() -> None:
         check(DIGITS, {"width": 64}, batch_size=2000)
 
 
+def test_networks_that_grow_are_counted_at_their_full_size() -> None:
+    growing, full = (
+        complete(dataclasses.replace(DIGITS, model=PlugSpec("progan", {"levels": levels, "width": 4}), batch_size=8))
+        for levels in ((8, 16), (16,))
+    )
+    assert resources._activation_bytes(growing) == resources._activation_bytes(full)
+
+
 def test_nothing_is_written(working_directory: Path) -> None:
     with pytest.raises(SettingError, match="batch_size"):
         list(launch.start(dataclasses.replace(RING, batch_size=10**9), "run"))
