@@ -66,9 +66,9 @@ class StyleGAN2:
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        # Karras 2020, table 1, configurations F and E, at 1,024 pixels.
+        # Karras 2020, table 1, configurations F and E, at 1,024 pixels; gamma of R1 as in the authors' code.
         "ffhq1024": {**PAPER, "channel_base": 32768, "knobs": paper_knobs(2e-3, 10.0, 2.0, 1e4)},
-        "ffhq1024_e": {**PAPER, "channel_base": 16384, "knobs": paper_knobs(2e-3, 10.0, 2.0, 1e4)},
+        "ffhq1024_e": {**PAPER, "channel_base": 16384, "knobs": paper_knobs(2e-3, 100.0, 2.0, 1e4)},
         # Karras 2020, "Training Generative Adversarial Networks with Limited Data", appendix C, and its code.
         "paper256": {
             **{**PAPER, "channel_base": 16384, "deviation_group": 8},
