@@ -169,7 +169,7 @@ class SelfSupervisedDiscriminator(nn.Module):
     def reconstruction_loss(self, images: Tensor, features: Tensor, corner: Tensor) -> Tensor:
         """Compute E (I' - I)² of whole images plus that of a quarter, a scalar.
 
-        Liu 2021, equation 3, with the squared distance of pixels instead of a perceptual one. `images`: (B, C, H, W).
+        Liu 2021, section 3.2, with the squared distance of pixels instead of a perceptual one. `images`: (B, C, H, W).
         `features`: of these images. `corner`: (2,) int64 of 0 or 1, the row and the column of the quarter.
         """
         large, small = self.maps(features)

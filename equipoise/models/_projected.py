@@ -22,7 +22,7 @@ class ScaleDiscriminator(nn.Module):
     """Discriminator of one scale: convolutions of stride 2 down to LAST_SIDE, then a logit per patch.
 
     Channels double with every halving, up to MOST_WIDE; without normalisation, since the recipe divides the layers by
-    their largest singular values (Sauer 2021, section 3.3).
+    their largest singular values (Sauer 2021, section 3.2).
     """
 
     def __init__(self, side: int, channels: int, classes: int) -> None:
@@ -90,7 +90,7 @@ class ProjectedDiscriminator(nn.Module):
 
 
 class FeatureNetwork(nn.Module):
-    """EfficientNet-Lite0 as the frozen network of a game."""
+    """EfficientNet-Lite0 as the frozen network of a model."""
 
     def __init__(self, network: EfficientNetLite0) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ class StyleTraining:
     is_conditional: bool
 
     def draw(self, networks: Networks, count: int, labels: Tensor | None, moment: AdversarialMoment) -> Tensor:
-        """Generate fakes (count, C, H, W); updates the mean style if they have a graph, in updates of the generator."""
+        """Generate fakes (count, C, H, W). Fakes with a graph, which train the generator, update the mean style."""
         check_deviation_group(count, self.group)
         network = cast(SkipGenerator, networks["generator"])
         styles = self._draw_styles(network, count, labels, moment)

@@ -112,7 +112,7 @@ class FastGAN:
         for network in networks.values():
             normal_(network, generator)
         # L_D = E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) + λ (E (I' - I)² + E (J' - J)²), L_G = -E D(G(z))
-        # Liu 2021, section 3.3; means over patches.
+        # Liu 2021, section 3.2; means over patches.
         model = adversarial_model(
             "fastgan",
             self,
@@ -131,7 +131,7 @@ def reconstruction_terms(
 ) -> Mapping[str, WeightedPenalty]:
     """Return the reconstruction of the reals: λ (E (I' - I)² + E (J' - J)²), J one quarter of the image I.
 
-    Liu 2021, equation 3. All images of a batch use the same quarter. The loss of the generator has no such term.
+    Liu 2021, section 3.2. All images of a batch use the same quarter. The loss of the generator has no such term.
     """
     weight = cast(FastGANKnobs, moment.knobs).reconstruction_weight
     if not weight or outputs.real is None or outputs.real_features is None:

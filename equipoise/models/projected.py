@@ -131,7 +131,7 @@ class ProjectedGAN:
             classes=classes,
         )
         # L_D = Σ_l E max(0, 1 - D_l(P_l(x))) + E max(0, 1 + D_l(P_l(G(z)))), L_G = -Σ_l E D_l(P_l(G(z)))
-        # Sauer 2021, equation 4 with the hinge; as the mean over all logits instead of the sum over scales.
+        # Sauer 2021, section 3, with the hinge loss; the mean over all logits instead of the sum over scales.
         return dataclasses.replace(
             model,
             networks={**networks, FROZEN: frozen},

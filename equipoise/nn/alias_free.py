@@ -60,16 +60,17 @@ class AliasFreeConvolution(nn.Module):
 
     With `demodulate`, each filter is scaled so that an input of variance 1 gives an output of variance 1 (Karras 2020,
     StyleGAN2, section 2.2), and H' = H + k - 1: padding k - 1, so that nothing of the input is lost at the borders.
-    Weights and scales are normalised first, which demodulation would otherwise do, for numbers of 16 bits; scales per
-    sample, not over a batch as in Karras 2021, so that samples do not depend on each other. The result is the same.
+    Weights and scales are divided by their root mean squares before, so that numbers of 16 bits do not overflow;
+    demodulation cancels both factors. Scales are normalised per sample, not over a batch as in Karras 2021, so that
+    samples do not depend on each other; the result is the same.
 
-    The input is divided by `magnitude`, the running root mean square of this layer's input; see :meth:`forward`.
+    The input is divided by the root of `magnitude`, the running mean square of this layer's input; see :meth:`forward`.
     """
 
     magnitude: Tensor
 
     def __init__(self, channels: tuple[int, int], kernel: int, style_dim: int, *, demodulate: bool = True) -> None:
-        """`channels`: I and O. The mean square starts at 1, its buffer is `magnitude`."""
+        """`channels`: I and O. The mean square, the buffer `magnitude`, starts at 1."""
         super().__init__()
         before, after = channels
         self.kernel, self.demodulate = kernel, demodulate
