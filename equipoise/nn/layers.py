@@ -15,7 +15,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class InstanceNorm(nn.Module):
     """Layer that normalises each map of each sample to mean 0 and variance 1, without weights (Ulyanov 2016, eq. 5).
 
-    Computed as the equivalent group normalisation with one channel per group (Wu and He 2018, section 3.3), with the
+    Computed as the equivalent group normalisation with one channel per group (Wu and He 2018, section 3.1), with the
     result in channels-last memory format: torch's instance normalisation takes twice as long on a CPU.
     """
 

@@ -56,12 +56,13 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
     """Give each map of (N, C, H, W) the mean `shift` and the standard deviation |1 + `scale`|, both (N, C).
 
     (1 + s) (x - mean(x)) / sqrt(var(x) + 1e-8) + b (Huang and Belongie 2017, equation 8; Karras 2019, equation 1).
-    The normalisation is a group normalisation with one channel per group (Wu and He 2018, section 3.3), which takes
+    The normalisation is a group normalisation with one channel per group (Wu and He 2018, section 3.1), which takes
     half as long on a CPU in channels-last memory format; computed in float32 or wider, returned in the maps' dtype.
     """
     wide = maps.to(torch.promote_types(maps.dtype, torch.float32))
     normal = group_norm(wide, maps.shape[1], eps=EPSILON)
-    result = torch.addcmul(shift[:, :, None, None], normal, 1 + scale[:, :, None, None])
+    gain, bias = 1 + scale.to(wide.dtype), shift.to(wide.dtype)
+    result = torch.addcmul(bias[:, :, None, None], normal, gain[:, :, None, None])
     return result.to(maps.dtype)
 
 
