@@ -20,7 +20,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Model, Networks
 from equipoise.core.sampling import Sampling
-from equipoise.losses.adversarial import AdversarialLossName, WeightedPenalty
+from equipoise.losses.adversarial import AdversarialLossName, WeightedPenalty, at_least_float32
 from equipoise.models._adversarial import adversarial_model
 from equipoise.models._adversarial_extensions import AdversarialMoment, DiscriminatorPass, Extensions
 from equipoise.models._adversarial_options import Fakes, OptimizerName, validate_adversarial_options
@@ -56,7 +56,8 @@ class ProGAN:
     """Options of ProGAN: see AdversarialOptions in _adversarial_options.py and GrowingOptions in _growing.py."""
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
-        # Karras 2018, appendix A. From 4 to 1,024 pixels it grows in 9.6 of 12 million images.
+        # Karras 2018, appendix A. Growth from 4 to 1,024 pixels in 9.6 of 12 million images is that of the authors'
+        # code; the paper has 12.8 million.
         "paper": {
             **{"loss": "wasserstein", "constraint": "gradient_penalty", "fakes": "fresh", "penalty_interval": 1},
             **{"latent_dim": 512, "width": 512, "max_width": 512, "levels": (4,), "growth": 0.8},
@@ -114,7 +115,8 @@ class ProGAN:
                 knobs=ProGANKnobs, draw=self._draw, prepare=growth.prepare, discriminator_terms=drift_terms
             ),
         )
-        return growth.start(dataclasses.replace(model, generate=_generate))
+        # Only the direction of a latent has an effect, so that truncation has nearly none.
+        return growth.start(dataclasses.replace(model, generate=_generate, samplings=frozenset()))
 
     def _draw(self, networks: Networks, count: int, labels: Tensor | None, moment: AdversarialMoment) -> Tensor:
         check_deviation_group(count, self.deviation_group)
@@ -129,7 +131,7 @@ def drift_terms(
     weight = cast(ProGANKnobs, moment.knobs).drift_weight
     if not weight or outputs.real_logit is None:
         return {}
-    return {"drift": WeightedPenalty(weight, outputs.real_logit.float().square().mean())}
+    return {"drift": WeightedPenalty(weight, at_least_float32(outputs.real_logit).square().mean())}
 
 
 class ProGANGenerator(nn.Module):

@@ -99,7 +99,7 @@ def _share(progress: float, start: float, end: float) -> float:
 def equal_fades(count: int, end: float) -> tuple[tuple[float, float], ...]:
     """Return `count` fades until the share `end` of training: each level is trained alone, then fades, equally long.
 
-    The schedule of Karras 2018, appendix A: from 4 to 1,024 pixels in 80 % of training.
+    Karras 2018, appendix A. From 4 to 1,024 pixels, the authors' code takes 80 % of training.
     """
     length = end / (2 * count) if count else 0.0
     return tuple(((2 * index + 1) * length, (2 * index + 2) * length) for index in range(count))

@@ -88,6 +88,14 @@ def test_default_networks_are_small():
     }
 
 
+def test_only_the_direction_of_a_latent_has_an_effect():
+    model = build()
+    latent = model.latent(3, seeded(), None)
+    samples = [model.generate(model.networks, scale * latent, None, DEFAULT_SAMPLING) for scale in (1.0, 7.0)]
+    torch.testing.assert_close(*samples, atol=1e-5, rtol=0)
+    assert model.samplings == frozenset()
+
+
 def test_start_of_a_fade_equals_the_smaller_generator_to_the_bit():
     """Karras 2018, figure 2: at share 0 the image is the enlarged image of the level below."""
     grown, latent = create_generator(), normal(4, 7)
