@@ -17,13 +17,13 @@ class SharedRouting(InputRouting):
     """
 
     def __init__(self, latent_dim: int, embedding: int, classes: int, levels: int, *, whole: bool) -> None:
-        """`embedding`: its length. `classes`: 0 for none. Raises SettingError for fewer latents than chunks."""
+        """`embedding`: its length. `classes`: 0 for none. Raises SettingError for a latent shorter than its chunks."""
         super().__init__()
         self.whole = whole
-        self.sizes = chunk_sizes(latent_dim, levels + 1)
+        self.sizes = [latent_dim] * (levels + 1) if whole else chunk_sizes(latent_dim, levels + 1)
         self.embedding = nn.Embedding(classes, embedding) if classes else None
         label_features = embedding if classes else 0
-        features = [label_features + (latent_dim if whole else size) for size in self.sizes]
+        features = [label_features + size for size in self.sizes]
         self.first_features = features[0] if whole else self.sizes[0]
         self.affines = [partial(nn.Linear, number, bias=False) for number in features[1:]]
 
@@ -40,6 +40,8 @@ class SharedRouting(InputRouting):
 def chunk_sizes(latent_dim: int, chunks: int) -> list[int]:
     """Divide a latent into chunks that differ by at most 1 in length, the longer ones first."""
     if latent_dim < chunks:
-        raise SettingError(f"latent_dim = {latent_dim}: it must be at least {chunks}, one per size of the maps and one")
+        raise SettingError(
+            f"latent_dim = {latent_dim}: it must be at least {chunks}, 1 for the first layer and 1 per size of maps"
+        )
     shortest, longer = divmod(latent_dim, chunks)
     return [shortest + 1] * longer + [shortest] * (chunks - longer)

@@ -121,6 +121,12 @@ def test_deep_networks_read_the_whole_latent_everywhere():
     assert all(torch.equal(part, expected) for part in (inputs.first, *inputs.conditions))
 
 
+def test_deep_networks_need_no_number_per_size():
+    model = build(deep=True, latent_dim=2)
+    samples = model.generate(model.networks, model.latent(1, seeded(), None), torch.tensor([0]), DEFAULT_SAMPLING)
+    assert samples.shape == (1, 1, 16, 16)
+
+
 def test_conditions_of_zero_give_unconditional_normalisation():
     """An embedding and a chunk of 0 leave scale 1 and shift 0."""
     model = build()
