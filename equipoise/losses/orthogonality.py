@@ -11,7 +11,8 @@ from equipoise.losses.adversarial import at_least_float32
 def orthogonality(weights: Iterable[Tensor]) -> Tensor:
     """Compute R = sum over weights of |W W^T * (1 - I)|_F^2, without the factor beta: equation 3.
 
-    Weights are (out, ...) and reshaped to W = (out, rest). The diagonal, the norms of the filters, is not penalised.
+    Weights are (out, ...) and reshaped to W = (out, rest), a filter per row; in the paper, a filter is a column. The
+    diagonal, the norms of the filters, is not penalised.
     The gradient is 4 (W W^T * (1 - I)) W; the authors' code adds half of that. Raises ValueError without weights.
     """
     penalties = []

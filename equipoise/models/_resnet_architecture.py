@@ -33,7 +33,7 @@ PYRAMID: Mapping[int, Sequence[int]] = {
 DISCRIMINATOR_PYRAMID: Mapping[int, Sequence[int]] = {2: (1, 2, 4), 3: (1, 2, 4, 8), 4: (1, 2, 4, 8, 16)}
 """As PYRAMID, where the channels of a discriminator are not those of the generator in reverse order."""
 CONSTANT = (4, 2)
-"""Channels of generator and discriminator divided by the width, for all maps: Brock 2019, appendix C.2, for CIFAR."""
+"""Channels of generator and discriminator divided by the width, for all maps: Miyato 2018, table 4, for CIFAR."""
 
 
 class ResNetOptions(Protocol):
@@ -41,9 +41,9 @@ class ResNetOptions(Protocol):
 
     `width`: channels are multiples of this. `layout`: pyramid to double the channels with every halving, up to 16 times
     the width; constant for the same channels in all maps, 4 times the width in the generator and twice the width in the
-    discriminator, which then halves one time less (Brock 2019, appendix C.2). `attention`: side of the maps with
-    self-attention, at most half of that of the images; the next smaller map if the sides are no powers of two; 0 for
-    none. `conditional`: use class labels; None to use them if the data has them.
+    discriminator, which then halves one time less (Miyato 2018, table 4). `attention`: side of the maps with
+    self-attention, at most half of that of the images; if the sides are no powers of two, the maps after as many
+    doublings; 0 for none. `conditional`: use class labels; None to use them if the data has them.
     """
 
     @property
@@ -117,10 +117,12 @@ def validate_resnet_spec(name: str, options: ResNetOptions, spec: DataSpec) -> N
         kind, alternative = ("points", "mlp") if spec.vocabulary is None else ("sentences", "seqgan")
         raise SettingError(f"{name} generates images, not {kind}; use --model {alternative} for this data")
     channels, *sides = spec.shape
-    if not (min(sides) >= MIN_SIDE and max(sides) <= MAX_SIDE and 1 <= channels <= MAX_CHANNELS):
+    has_channels = 1 <= channels <= MAX_CHANNELS
+    if not (min(sides) >= MIN_SIDE and max(sides) <= MAX_SIDE and has_channels):
+        remedy = "--image-size 32" if has_channels else "--option data.channels=3"
         raise SettingError(
             f"{name} generates images of {MIN_SIDE} to {MAX_SIDE:,} pixels a side with 1 to {MAX_CHANNELS} channels, "
-            f"not {text}; use --image-size"
+            f"not {text}; use {remedy}"
         )
     if options.conditional and not spec.classes:
         raise SettingError("conditional = true, but the data has no labels; omit this option")

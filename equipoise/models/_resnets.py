@@ -165,7 +165,7 @@ def _down_blocks(architecture: Architecture) -> list[nn.Module]:
 
 @torch.no_grad()
 def initialise_resnet(network: nn.Module, generator: Generator) -> None:
-    """Draw orthogonal weights (Saxe 2014; Brock 2019, appendix C.1); embeddings of a norm of about 1 from normals.
+    """Draw orthogonal weights (Saxe 2014; Brock 2019, section 3); embeddings of a norm of about 1 from normals.
 
     Embeddings that are gains or shifts of a normalisation are 0, so that all classes are treated alike at first.
     """

@@ -25,7 +25,7 @@ class _Estimates:
 
 
 class TruncatedSampler:
-    """Generates with batch statistics that fit the truncation (Brock 2019, section 3.1 and appendix A).
+    """Generates with batch statistics that fit the truncation (Brock 2019, section 3.1 and appendix C.1).
 
     The running statistics are those of latents without truncation. For truncation T, the statistics are estimated from
     512 samples with latents truncated at T and all labels, drawn from a fixed generator; so a sample is a function of

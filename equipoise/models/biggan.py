@@ -2,9 +2,9 @@
 
 "Large Scale GAN Training for High Fidelity Natural Image Synthesis", by Brock, Donahue and Simonyan.
 
-Residual networks with self-attention, hinge loss and spectral normalisation in both. Every normalisation of the
-generator reads a part of the latent and one shared embedding of the label; latents can be truncated after training,
-because orthogonal regularisation keeps the generator smooth:
+Residual networks with self-attention, hinge loss and spectral normalisation in both. Every normalisation in the blocks
+of the generator reads a part of the latent and one shared embedding of the label; latents can be truncated after
+training, because orthogonal regularisation keeps the generator smooth:
     L_G = -E D(G(z)) + orthogonal_weight sum_W |W W^T * (1 - I)|_F^2        (equation 3)
 """
 

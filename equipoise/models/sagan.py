@@ -1,6 +1,6 @@
 """SAGAN: self-attention in both networks. Zhang et al. 2019, "Self-Attention Generative Adversarial Networks".
 
-Residual networks with one layer in which every place attends to all others, spectral normalisation in both networks,
+Residual networks with one layer in which every place attends to all places, spectral normalisation in both networks,
 hinge loss, and a discriminator that learns faster than the generator (Heusel 2017). Labels: conditional batch
 normalisation in the generator, projection in the discriminator (Miyato and Koyama 2018).
 """
@@ -39,12 +39,12 @@ from equipoise.models._resnets import (
 __all__ = ["SAGAN"]
 
 PAPER_KNOBS: Mapping[str, float] = {"lr_g": 1e-4, "lr_d": 4e-4, "beta1": 0.0, "beta2": 0.9}
-"""Zhang 2019, section 4: different learning rates, Adam with betas 0 and 0.9, one update of each network."""
+"""Zhang 2019, sections 4.2 and 5: different learning rates, Adam with betas 0 and 0.9, one update of each network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAGAN:
-    """Options of SAGAN. `generator_spectral_norm`: spectral normalisation in the generator, too (section 3.1)."""
+    """Options of SAGAN. `generator_spectral_norm`: spectral normalisation in the generator, too (section 4.1)."""
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "imagenet128": {"width": 64, "latent_dim": 128, "attention": 32, "knobs": PAPER_KNOBS},

@@ -6,13 +6,13 @@ from torch.nn.functional import max_pool2d
 
 
 class SelfAttention(nn.Module):
-    """Layer y = gamma o + x, o = v(sum_j beta_ij h(x_j)), beta_i = softmax_j(f(x_i) . g(x_j)): equations 1 to 3.
+    """Layer y = gamma o + x, o_j = v(sum_i beta_ji h(x_i)), beta_j = softmax_i(f(x_i) . g(x_j)): equations 1 to 3.
 
-    f, g, h and v are 1 x 1 convolutions without bias: f and g to an eighth of the channels, h to half of them. gamma is
-    one number, 0 at first, so that a new layer is the identity. There is no factor 1 / sqrt(channels). The memory is
-    (B, H W, H W), a quarter of it with `pool`.
+    f, g, h and v are 1 x 1 convolutions without bias: the key f and the query g to an eighth of the channels, the value
+    h to half of them, the output v back to all. gamma is one number, 0 at first, so that a new layer is the identity.
+    There is no factor 1 / sqrt(channels). The memory is (B, H W, H W), a quarter of it with `pool`.
 
-    `pool`: g and h are halved by maxima of 2 x 2 places, as in the authors' code; H and W must be at least 2.
+    `pool`: f and h are halved by maxima of 2 x 2 places, as in the authors' code; H and W must be at least 2.
     """
 
     def __init__(self, channels: int, *, pool: bool = True) -> None:

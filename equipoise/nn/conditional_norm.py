@@ -43,8 +43,8 @@ def standing_statistics(network: nn.Module, inputs: Iterable[tuple[Tensor, Tenso
 
     `inputs`: batches of arguments of the network. Each batch is normalised by its own statistics, and the means and
     (unbiased) variances of the batches are averaged with equal weights: "standing statistics" of Brock 2019, appendix
-    A. The network is not changed; use the result with `torch.func.functional_call`. If layers see other inputs than in
-    training, such as truncated latents, their running statistics do not fit.
+    C.1. The network is not changed; use the result with `torch.func.functional_call`. If layers see inputs unlike those
+    of training, such as truncated latents, their running statistics do not fit.
     """
     copied = copy.deepcopy(network).eval()
     norms = {name: module for name, module in copied.named_modules() if isinstance(module, nn.BatchNorm2d)}

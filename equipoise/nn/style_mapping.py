@@ -18,10 +18,10 @@ class MappingNetwork(nn.Module):
     """Mapping network z (N, L), and labels (N,) or None -> w (N, D).
 
     Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", section 2 and
-    appendix C: latents of unit length per number, then `layers` equalised linear layers with leaky ReLU, trained with a
-    learning rate of `lr_multiplier` times the others'. `classes`: number of labels, 0 for none; a linear embedding of
-    the label, normalised in the same way, is concatenated with the latent (Karras 2020, "Training Generative
-    Adversarial Networks with Limited Data", appendix C). Weights are drawn by
+    appendix C: latents divided by their root mean square, then `layers` equalised linear layers with leaky ReLU,
+    trained with a learning rate of `lr_multiplier` times the others'. `classes`: number of labels, 0 for none; a linear
+    embedding of the label, normalised in the same way, is concatenated with the latent (Karras 2020, "Training
+    Generative Adversarial Networks with Limited Data", its code). Weights are drawn by
     :func:`~equipoise.nn.equalised.initialise_equalised`. The buffer `w_avg` (D,) is the running mean of w, for
     truncation; see :meth:`update_average`.
     """

@@ -85,8 +85,8 @@ def test_images_of_1024_pixels():
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        (DataSpec((1, 4, 4)), {}, "8 to 1,024 pixels a side with 1 to 4 channels, not 1 x 4 x 4; use --image-size"),
-        (DataSpec((5, 16, 16)), {}, "not 5 x 16 x 16"),
+        (DataSpec((1, 4, 4)), {}, "8 to 1,024 pixels a side with 1 to 4 channels, not 1 x 4 x 4; use --image-size 32"),
+        (DataSpec((5, 16, 16)), {}, "not 5 x 16 x 16; use --option data.channels=3"),
         (DataSpec((3, 100)), {}, "use --model dcgan"),
         (DataSpec((2,)), {}, "use --model mlp"),
         (DataSpec((1, 16, 16)), {"conditional": True}, "omit this option"),
