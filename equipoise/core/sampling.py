@@ -13,7 +13,7 @@ class Sampling:
     """How to sample. Every field is None by default: as the model was trained.
 
     `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean,
-    w' = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, section B). `cutoff`: number of first layers on which
+    w' = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, appendix B). `cutoff`: number of first layers on which
     psi acts.
     `noise`: "none" turns off the noise that a generator adds to its layers; "fixed" is the noise of its buffers.
     `steps`: number of evaluations of the network. `guidance`: weight of classifier-free guidance.
@@ -35,14 +35,14 @@ class Sampling:
         if self.noise not in (None, "fixed", "none"):
             raise SettingError(f"noise = {self.noise}: it must be fixed or none")
 
-    def given(self) -> dict[str, float | int | str]:
+    def settings(self) -> dict[str, float | int | str]:
         """Return the fields that are set."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def check_acts(self, samplings: frozenset[str], model: str) -> None:
         """Raise SettingError for the first field that is set but has no effect in the model."""
-        for name in self.given():
+        for name in self.settings():
             if name not in samplings:
                 known = f"{model} has: {', '.join(sorted(samplings))}" if samplings else "it has no options of sampling"
                 raise SettingError(f"{name} has no effect in {model}; {known}")

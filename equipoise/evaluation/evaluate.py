@@ -249,8 +249,8 @@ def _compute_along_path(name: str, metric: PathMetric, data: EvaluationData, cou
 def _compute_from_scenes(name: str, metric: EquivarianceMetric, data: EvaluationData, count: int) -> MetricResult:
     """Compute a metric of transformed scenes. Raises SettingError if the generator cannot transform its scenes."""
     generator, seed = data.context.generator, data.context.request.seed
-    if given := data.context.request.sampling.given():
-        raise SettingError(f"{name} is a property of the generator without --{min(given)}; omit this option")
+    if settings := data.context.request.sampling.settings():
+        raise SettingError(f"{name} is a property of the generator without --{min(settings)}; omit this option")
     if generator is None or generator.model.generate_transformed is None:
         model = "samples in files have none" if generator is None else f"{generator.model.name} has no such input"
         raise SettingError(

@@ -50,7 +50,7 @@ def generate_samples(
     label_source = "as those of the reals" if sampled_labels is not None else None
     origin = {
         **{"run": str(folder), "step": generator.step, "weights": "averaged", "labels": label_source},
-        **({"sampling": sampling.given()} if sampling.given() else {}),
+        **({"sampling": sampling.settings()} if sampling.settings() else {}),
     }
     return SampleSet(generated.samples, origin, sampled_labels, generated.cost)
 

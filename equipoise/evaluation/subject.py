@@ -158,8 +158,8 @@ def open_request(request: EvaluationRequest) -> EvaluationContext:
         raise SettingError(f"{request.samples} is not a run; name the reals with --against")
     if request.step is not None:
         raise SettingError(f"{request.samples} is not a run, so it has no step {request.step}; omit --step")
-    if given := request.sampling.given():
-        raise SettingError(f"{request.samples} is not a run, so it is not sampled; omit --{min(given)}")
+    if settings := request.sampling.settings():
+        raise SettingError(f"{request.samples} is not a run, so it is not sampled; omit --{min(settings)}")
     reals, samples = open_pair(request.samples, request.against, options, request.split)
     return EvaluationContext(request, reals, samples)
 
@@ -171,8 +171,8 @@ def _open_run(request: EvaluationRequest, options: Mapping[str, str]) -> Evaluat
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     generator = build_generator(weights)
     generator.check_sampling(request.sampling)
-    if generator.model.source is not None and (given := request.sampling.given()):
-        raise SettingError(f"{generator.model.name} translates images, which are not sampled; omit --{min(given)}")
+    if generator.model.source is not None and (settings := request.sampling.settings()):
+        raise SettingError(f"{generator.model.name} translates images, which are not sampled; omit --{min(settings)}")
     trained = require(experiment.data, "data")
     separate: DataSet | None = None
     if request.against is None:

@@ -113,7 +113,7 @@ def export(
 def _check_sampling(generator: Generator, format: ExportFormat, sampling: Sampling) -> None:
     """Raise SettingError for an option of `sampling` that has no effect in what is exported."""
     generator.check_sampling(sampling)
-    for name in sampling.given():
+    for name in sampling.settings():
         if format != "onnx":
             raise SettingError(f"{name} has no effect on weights; export a graph, --format onnx, which has it built in")
         if name not in GRAPH_SAMPLINGS:

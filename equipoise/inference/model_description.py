@@ -67,7 +67,7 @@ def describe_generator(
         "step": generator.step,
         "inputs": _inputs(generator),
         "outputs": {"samples": samples},
-        "sampling": sampling.given(),
+        "sampling": sampling.settings(),
         "class_names": list(spec.class_names),
         "recipe": {"name": recipe.name, "options": recipe.options},
         "versions": installed_versions(),
