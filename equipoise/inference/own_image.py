@@ -56,9 +56,11 @@ def read_own_image(
     """
     spec = generator.spec
     if not spec.is_image or spec.shape[0] not in (1, 3):
-        raise SettingError("an image is read in grey or colour, and samples of this generator are neither")
+        raise SettingError(
+            "an image is read in grey or colour, but samples of this generator are neither; use a run of such images"
+        )
     if fit is not None and spec.shape[1] != spec.shape[2]:
-        raise SettingError("--fit makes squares, and samples of this generator are none; resize the image yourself")
+        raise SettingError("--fit makes squares, but samples of this generator are not square; resize the image")
     files = yield from _reader(run, generator, path, fit).pictures(spec.shape[0])
     if len(files.paths) != 1:
         raise DataError(f"{path} has {len(files.paths):,} images; use the path of one image")

@@ -108,7 +108,7 @@ def test_opaque_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_channels_that_contradict_transparency() -> None:
-    with pytest.raises(SettingError, match=r"channels = 3 with alpha = keep: .* 4 channels; omit one of both"):
+    with pytest.raises(SettingError, match=r"channels = 3 with alpha = keep: .* 4 channels; omit one of them"):
         ImageFolder("folder", channels=3, alpha="keep")
     with pytest.raises(SettingError, match=r"channels = 4 needs transparency: add --option data\.alpha=keep"):
         ImageFolder("folder", channels=4)

@@ -83,7 +83,7 @@ def check_transparent_shape(image_size: int | str | None, channels: int | None, 
     """Raise SettingError as :func:`check_shape` does, and for a number of channels that contradicts `alpha`."""
     if alpha == "keep" and channels not in (None, RGBA):
         raise SettingError(
-            f"channels = {channels} with alpha = keep: images with transparency have {RGBA} channels; omit one of both"
+            f"channels = {channels} with alpha = keep: images with transparency have {RGBA} channels; omit one of them"
         )
     if alpha != "keep" and channels == RGBA:
         raise SettingError(f"channels = {RGBA} needs transparency: add --option data.alpha=keep")
