@@ -165,9 +165,9 @@ def compare_precision(settings: Settings, model: str) -> Values:
 
 
 def take_step(training: Training, stream: object = None):  # type: ignore[no-untyped-def]
-    """Take one step as the loop does."""
+    """Take one step as the loop does at the end of a run, when networks that grow have their full size."""
     source = training.streams.train if stream is None else stream
-    return run_step(training.state, source, training.pilot.knobs, 0.0)  # type: ignore[arg-type]
+    return run_step(training.state, source, training.pilot.knobs, 1.0)  # type: ignore[arg-type]
 
 
 def measure_speed(settings: Settings, model: str, size: int, *, compiles: bool = False) -> Values:
