@@ -186,14 +186,6 @@ UNTUNED: dict[str, SuiteArm] = {
     "learnable_published": SuiteArm({"controller": "learnable:suite"}, kind="learned", training_runs=104),
 }
 """Arms that are not tuned: the policy on the published base, on which suite_policies.py trained it."""
-SHIPPED: dict[str, SuiteArm] = {
-    "annealed_shipped": SuiteArm({"controller": "annealed"}, kind="schedule"),
-    "ada_shipped": SuiteArm({"controller": "ada"}),
-    "confident_ada_shipped": SuiteArm({"controller": "confident_ada"}),
-    "epochs_shipped": SuiteArm({"controller": "epochs"}, kind="schedule"),
-    "rank_shipped": SuiteArm({"controller": "rank"}),
-}
-"""Controllers with the options that they are shipped with, on the tuned constant: what a law by itself adds."""
 
 
 def constants(count: int = CONSTANTS) -> list[Settings]:

@@ -13,7 +13,7 @@ import numpy as np
 from _results import table
 from _suite_arms import constants
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun
-from _suite_text import format_interval, format_p
+from _suite_text import equals_p, format_interval, format_p
 
 from equipoise.comparison.aggregate import holm_correction
 from equipoise.comparison.suite import statistics
@@ -66,6 +66,31 @@ def in_longer_runs() -> Comparison:
     return replace(on_published_settings(), file=LONG_FILE)
 
 
+def untuned_quality(store: RunStore, noise_file: Path) -> str:
+    """Return the first half of a sentence: the learned policy against the schedule and no control, none of them tuned.
+
+    Empty without a complete seed.
+    """
+    comparison = on_published_settings()
+    if not (seeds := comparison.complete_seeds(store)):
+        return ""
+    ratios = _log_ratios(store, comparison, seeds, "selected", noise_file)
+    learned, annealed = (ratios[name] for name in ("learnable:suite", "annealed"))
+    pair = statistics.estimate_over_tasks([learned, annealed], statistics.mean_log_difference)
+    differences = statistics.task_means(learned) - statistics.task_means(annealed)
+    cells = (_interval(values) for values in (learned, annealed))
+    return (
+        "without any tuning, on published settings, the learned policy `learnable:suite` has "
+        f"{format_interval(statistics.as_ratio(pair))} times the distance to test reals of the annealed schedule "
+        f"`annealed` (p {equals_p(statistics.sign_flip_test(differences))}); relative to no control the two are "
+        f"{' and '.join(cells)}"
+    )
+
+
+def _interval(log_ratios: RunArray) -> str:
+    return format_interval(statistics.as_ratio(statistics.estimate_over_tasks([log_ratios], statistics.mean_log_ratio)))
+
+
 def default_sections(store: RunStore, noise_file: Path) -> list[str]:
     """Return both sections of the page as Markdown; one without a complete seed is left out."""
     texts = {
@@ -94,12 +119,7 @@ def _table(store: RunStore, comparison: Comparison, seeds: Sequence[int], noise_
     corrected = holm_correction({name: statistics.sign_flip_test(means[name]) for name in rivals})
     rows = []
     for name in sorted(means, key=lambda name: float(means[name].mean())):
-        cells = [
-            format_interval(
-                statistics.as_ratio(statistics.estimate_over_tasks([ratios[endpoint][name]], statistics.mean_log_ratio))
-            )
-            for endpoint in ENDPOINTS
-        ]
+        cells = [_interval(ratios[endpoint][name]) for endpoint in ENDPOINTS]
         p = format_p(corrected[name]) if name in corrected else "–"
         rows.append((name, *cells, p, *(f"{ratio:.2f}" for ratio in np.exp(means[name]))))
     names = (task.name.removesuffix("_longer").replace("_", " ") for task in comparison.tasks)

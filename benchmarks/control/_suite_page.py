@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from _results import ROOT, join_unique, machine, write
-from _suite_defaults import default_sections
+from _suite_defaults import default_sections, untuned_quality
 from _suite_figures import plot_curves, plot_ratios
 from _suite_runs import FOLDER, RunStore
 from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
@@ -22,7 +22,7 @@ from _suite_tables import (
     verdict_table,
     yardstick_tables,
 )
-from _suite_text import answer, format_interval, main_arms, ranking
+from _suite_text import against_schedule, answer, format_interval, main_arms, ranking
 
 from equipoise.comparison.suite.checks import ArmInfo
 
@@ -77,20 +77,28 @@ def write_page(
     (folder / RATIOS).write_bytes(plot_ratios(page))
     (folder / CURVES).write_bytes(plot_curves(page, mains[:MOST_CURVES]))
     path = folder / "suite.md"
+    sentences = answer(page, untuned_quality(store, noise_file))
     if folder == FOLDER:
-        write_answer(page, EXPLANATION)
+        write_answer(sentences, EXPLANATION)
     defaults = default_sections(store, noise_file)
-    write(path, *_head(store, page), *_verdict(page), *_details(page, mains), *defaults, f"## Limits\n\n{LIMITS}")
+    write(
+        path,
+        *_head(store, page, sentences),
+        *_verdict(page),
+        *_details(page, mains),
+        *defaults,
+        f"## Limits\n\n{LIMITS}",
+    )
     return path
 
 
-def write_answer(page: SuitePage, path: Path) -> None:
+def write_answer(sentences: str, path: Path) -> None:
     """Write the three sentences between the markers of another page."""
     before, _, rest = path.read_text().partition(ANSWER_BEGIN)
     _, end, after = rest.partition(ANSWER_END)
     if not end:
         raise SystemExit(f"{path} has no lines {ANSWER_BEGIN} and {ANSWER_END}; add them")
-    path.write_text(f"{before}{ANSWER_BEGIN}\n{answer(page)}\n{end}{after}")
+    path.write_text(f"{before}{ANSWER_BEGIN}\n{sentences}\n{end}{after}")
 
 
 def gate_report(store: RunStore, arms: Mapping[str, ArmInfo], noise_file: Path = NOISE_FILE) -> str:
@@ -120,15 +128,15 @@ def oracle_settings(
     }
 
 
-def _head(store: RunStore, page: SuitePage) -> list[str]:
+def _head(store: RunStore, page: SuitePage, sentences: str) -> list[str]:
     lines = list(store.results.values())
     hours = sum(line["cpu"] for line in lines) / 3600
     dates = join_unique(sorted({line["date"] for line in lines if "date" in line}))
     missing = [f"{name} lacks {count}" for name, count in page.studies["selected"].missing().items()]
     return [
         "# The suite: which way of control is best on data that nobody tuned for?",
-        answer(page),
-        ranking(page),
+        sentences,
+        f"{ranking(page)} {against_schedule(page)}".strip(),
         f"![Ratio of every arm to the constant, with intervals]({RATIOS})",
         f"`python benchmarks/control/suite.py`; {len(lines)} runs, {hours:.1f} hours of processor time; {dates}. "
         f"Machine: {machine()}. Tasks: [suite.toml](suite.toml)."

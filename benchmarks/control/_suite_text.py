@@ -40,29 +40,34 @@ def training_score(arm: ArmInfo) -> float:
     return math.inf if arm.score is None else arm.score
 
 
-def answer(page: SuitePage) -> str:
-    """Return three sentences: annealed against adaptive and learned control in quality, efficiency and stability."""
+def answer(page: SuitePage, untuned: str = "") -> str:
+    """Return three sentences: annealed against adaptive and learned control in quality, efficiency and stability.
+
+    `untuned`: the same without tuning, as the beginning of the first sentence.
+    """
     verdicts = {verdict.name: verdict for verdict in page.verdicts["selected"]}
     mains = {kind: name for kind, name in main_arms(page).items() if kind in QUESTION}
     if not mains:
         return "No schedule, feedback rule or learned policy has been compared yet."
-    return " ".join((_quality(page, mains, verdicts), _efficiency(page, mains, verdicts), _stability(page, mains)))
+    quality = _quality(page, mains, verdicts, untuned)
+    return " ".join((quality, _efficiency(page, mains, verdicts), _stability(page, mains)))
 
 
-def _quality(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
+def _quality(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict], untuned: str) -> str:
     parts = [
         f"{format_interval(verdicts[name].over_tasks)} for the {KINDS[kind]} `{name}` ({verdicts[name].word})"
         for kind, name in mains.items()
     ]
+    start = f"{untuned}; " if untuned else ""
     return (
-        f"**Quality**: {_against_schedule(page, mains)}relative to one constant for all tasks, the distance to test "
-        f"reals is {join(parts)}; {len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds, 95 % "
-        "intervals over tasks."
+        f"**Quality**: {start}relative to one constant that was tuned on other data it is {join(parts)} "
+        f"({len(page.tasks)} tasks whose data no tuning saw, {len(page.seeds)} seeds, 95 % intervals over tasks)."
     )
 
 
-def _against_schedule(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
-    """Return the comparisons of the adaptive arms with the schedule, p-values corrected for their number."""
+def against_schedule(page: SuitePage) -> str:
+    """Compare the adaptive arms with the tuned schedule in a sentence, p-values corrected for their number."""
+    mains = {kind: name for kind, name in main_arms(page).items() if kind in QUESTION}
     rivals = {kind: name for kind, name in mains.items() if kind != "schedule"}
     if "schedule" not in mains or not rivals:
         return ""
@@ -74,10 +79,11 @@ def _against_schedule(page: SuitePage, mains: Mapping[ArmKind, str]) -> str:
         ratio, _ = pairs[name]
         verb = VERBS[verdict_word(ratio, corrected[name])]
         parts.append(
-            f"the {KINDS[kind]} `{name}` {verb} the annealed schedule `{schedule}` ({format_interval(ratio)} times its "
-            f"distance, p {_equals(corrected[name])})"
+            f"the {KINDS[kind]} `{name}` {verb} the tuned schedule `{schedule}` ({format_interval(ratio)} times its "
+            f"distance, p {equals_p(corrected[name])})"
         )
-    return f"{join(parts)}; "
+    text = join(parts)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _efficiency(page: SuitePage, mains: Mapping[ArmKind, str], verdicts: Mapping[str, ArmVerdict]) -> str:
@@ -178,7 +184,8 @@ def describe_settings(settings: Mapping[str, object]) -> str:
     return ", ".join(parts) or "published settings"
 
 
-def _equals(p: float) -> str:
+def equals_p(p: float) -> str:
+    """Format a p-value with its relation: "= 0.012" or "< 0.001"."""
     return format_p(p) if p < 0.001 else f"= {format_p(p)}"
 
 

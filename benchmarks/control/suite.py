@@ -20,7 +20,7 @@ import json
 from collections.abc import Iterable
 
 from _plane import HERE as HERE  # adds the folder of _results to the path
-from _suite_arms import ARMS, SHIPPED, UNTUNED, constants
+from _suite_arms import ARMS, UNTUNED, constants
 from _suite_defaults import LONG_SEEDS, in_longer_runs, on_published_settings
 from _suite_page import oracle_settings, power_report, write_page
 from _suite_runs import FOLDER, SUITE_FILE, RunStore, SuiteRun, execute
@@ -31,7 +31,7 @@ from equipoise.comparison.suite.tasks import load_suite
 
 TUNED_FILE = FOLDER / "results" / "suite_tuned.json"
 PHASES = ("gate", "tune", "pilot", "verdict", "defaults", "long", "page")
-NAMES = [*ARMS, *SHIPPED, *UNTUNED]
+NAMES = [*ARMS, *UNTUNED]
 SEEDS = (1, 2, 3, 4, 5)
 PILOT_ARMS, PILOT_SEEDS = ("constant", "annealed", "ada"), (101, 102)
 
@@ -51,9 +51,6 @@ def arm_infos() -> dict[str, ArmInfo]:
         if name in tuned and name != "base"
     }
     infos |= {name: ArmInfo(arm.settings, arm.kind, training_runs=arm.training_runs) for name, arm in UNTUNED.items()}
-    if "constant" in tuned:
-        base = tuned["constant"]["settings"]
-        infos |= {name: ArmInfo({**base, **arm.settings, "options": {}}, arm.kind) for name, arm in SHIPPED.items()}
     return infos
 
 

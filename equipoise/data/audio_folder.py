@@ -131,7 +131,7 @@ class AudioFolder:
         """Settings for hundreds of windows: small batches, several per epoch."""
         features = "kd_sequences" if self.representation == "raw" else "kd_efficientnet_lite0"
         metric = features if self.count("held_out") >= MIN_HELD_OUT else None
-        return Suggestion("dcgan", 3000, min(16, self.count("train")), metric, controller="annealed")
+        return Suggestion("dcgan", 3000, min(16, self.count("train")), metric, controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return the number of windows of a split."""

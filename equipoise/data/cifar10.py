@@ -86,7 +86,7 @@ class CIFAR10:
     @property
     def suggestion(self) -> Suggestion:
         """Settings for a first result within an hour on one core; good results need a GPU."""
-        return Suggestion(model="dcgan", steps=10_000, batch_size=64, controller="annealed")
+        return Suggestion(model="dcgan", steps=10_000, batch_size=64, controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return 50,000 for training, 10,000 held out; for other files, their number of images."""

@@ -152,7 +152,7 @@ class CsvWindows:
         features = "kd_sequences" if self.spec.is_sequence else "kd_efficientnet_lite0"
         metric = features if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(16, self.count("train"))
-        return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="annealed")
+        return Suggestion("dcgan", steps=3000, batch_size=batch_size, metric=metric, controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return the number of windows of a split."""

@@ -72,7 +72,7 @@ class FashionMNIST:
     @property
     def suggestion(self) -> Suggestion:
         """Settings for a run of minutes on one core; longer runs improve the result."""
-        return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="annealed")
+        return Suggestion(model="dcgan", steps=3000, batch_size=64, controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return 60,000 for training, 10,000 held out; for other files, their number of images."""

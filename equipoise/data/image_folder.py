@@ -142,7 +142,7 @@ class ImageFolder:
         """Settings for a first result within an hour on two cores; a small folder is a single batch."""
         metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
         batch_size = min(64, self.count("train"))
-        return Suggestion("dcgan", steps=5000, batch_size=batch_size, metric=metric, controller="annealed")
+        return Suggestion("dcgan", steps=5000, batch_size=batch_size, metric=metric, controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return the number of images of a split."""

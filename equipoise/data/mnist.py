@@ -71,7 +71,7 @@ class MNIST:
     @property
     def suggestion(self) -> Suggestion:
         """Settings for a run of minutes on one core; longer runs improve the result."""
-        return Suggestion(model="dcgan", steps=3000, batch_size=64, metric="kd_digits", controller="annealed")
+        return Suggestion(model="dcgan", steps=3000, batch_size=64, metric="kd_digits", controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return 60,000 for training, 10,000 held out; for other files, their number of images."""

@@ -69,7 +69,7 @@ class OpenMoji(NoPreparation):
     @property
     def suggestion(self) -> Suggestion:
         """Settings for a run of minutes on one core at 32 pixels."""
-        return Suggestion("dcgan", steps=3000, batch_size=64, metric="kd_efficientnet_lite0", controller="annealed")
+        return Suggestion("dcgan", 3000, 64, metric="kd_efficientnet_lite0", controller="learnable:suite")
 
     def count(self, split: Split) -> int:
         """Return 1,952 for training, or `training_images`; 212 held out."""

@@ -32,9 +32,10 @@ MULTITHREADED_PIXELS = 64
 def complete(experiment: Experiment) -> Experiment:
     """Fill in every setting that is None, except limits, where None means no limit.
 
-    The data set suggests the model, the length, the metric and the controller. Options of plugs are written out in
-    full, so that a later version with other defaults gives the same run. With a time budget, the steps remain None:
-    :func:`~equipoise.experiment.time_budget.set_steps` measures them. Raises EquipoiseError for invalid settings.
+    The data set suggests the model, the length, the metric and the controller; schedules of knobs need `annealed`.
+    Options of plugs are written out in full, so that a later version with other defaults gives the same run. With a
+    time budget, the steps remain None: :func:`~equipoise.experiment.time_budget.set_steps` measures them. Raises
+    EquipoiseError for invalid settings.
     """
     experiment.check_ranges()
     experiment = _with_time_limit(experiment)
@@ -47,9 +48,9 @@ def complete(experiment: Experiment) -> Experiment:
         data = _build_resolved_data(data_spec)
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
-    controller = experiment.controller or PlugSpec(data.suggestion.controller)
-    controller = _with_all_options("controllers", _with_absolute_policy(controller))
     knobs, schedules = _split_knobs(experiment.knobs or {})
+    controller = experiment.controller or PlugSpec("annealed" if schedules else data.suggestion.controller)
+    controller = _with_all_options("controllers", _with_absolute_policy(controller))
     completed = dataclasses.replace(
         _with_default_numbers(experiment, data),
         data=_write_out(data_spec.name, data),

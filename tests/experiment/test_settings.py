@@ -311,6 +311,15 @@ def test_schedules_in_a_file_are_those_of_the_command_line(tmp_path: Path) -> No
         complete(load_experiment(write(tmp_path, text.replace("annealed", "fixed"))))
 
 
+def test_schedules_without_a_controller_need_no_other_setting() -> None:
+    """The suggested controller of this data is another one."""
+    suggested = experiment_from("openmoji").controller
+    assert suggested is not None and suggested.name == "learnable:suite"
+    scheduled = experiment_from("openmoji", "--set", "augment_p=linear(0, 0.5)").controller
+    assert scheduled is not None and scheduled.name == "annealed"
+    assert scheduled.options["schedules"] == {"augment_p": "linear(0, 0.5)"}
+
+
 @pytest.mark.parametrize("flag", ["--set", "--option"])
 def test_two_values_of_a_name_are_refused(flag: str) -> None:
     with pytest.raises(SettingError, match=f"{flag} sets lr_d twice, to 1e-3 and to 2e-3"):

@@ -56,10 +56,12 @@ def page(suite_file: Path) -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         patch.syspath_prepend(str(FOLDER / "control"))
+        import _suite_defaults
         import _suite_page
         import _suite_study
 
         patch.setattr(_suite_study, "SUITE_FILE", suite_file)
+        patch.setattr(_suite_defaults, "SUITE_FILE", suite_file)
         yield _suite_page
     for name in set(sys.modules) - before:
         if name.startswith(("_suite", "_results")):
@@ -131,8 +133,9 @@ def test_the_page_has_all_tables_and_pictures(
 ) -> None:
     text = write(page, suite, made_up_lines, EFFECTS, tmp_path, noise_file)
     answer = text.split("\n\n")[1]
-    assert answer.startswith("**Quality**: the feedback rule `ada` beats the annealed schedule `annealed` (0.7")
-    assert "the learned policy `learned` does not differ from the annealed schedule" in answer
+    assert answer.startswith("**Quality**: relative to one constant that was tuned on other data it is 0.99")
+    assert "The feedback rule `ada` beats the tuned schedule `annealed` (0.7" in text
+    assert "the learned policy `learned` does not differ from the tuned schedule" in text
     assert "0 of 45 (`ada`)" in answer
     assert [part.split(":")[0] for part in answer.split("**")[1::2]] == ["Quality", "Efficiency", "Stability"]
     assert "Of 4 arms, `ada` wins against the constant, `halving` loses, and 2 show no difference" in text
@@ -151,7 +154,7 @@ def test_the_page_says_so_where_adaptive_control_loses_or_is_no_better(
 ) -> None:
     effects = {"constant": 0.0, "annealed": -0.2, "ada": 0.2}
     text = write(page, suite, made_up_lines, effects, tmp_path, noise_file)
-    assert text.split("\n\n")[1].startswith("**Quality**: the feedback rule `ada` loses to the annealed schedule")
+    assert "The feedback rule `ada` loses to the tuned schedule" in text
     assert "`annealed` wins against the constant, `ada` loses, and 0 show no difference" in text
 
 
@@ -218,8 +221,31 @@ def test_the_answer_replaces_the_one_before_on_the_explanation_page(
     path = noise_file.with_name("control.md")
     path.write_text("# Control\n\n<!-- answer -->\nOld.\n<!-- end of the answer -->\n\nMore.\n")
     for _ in range(2):
-        page.write_answer(opened, path)
+        page.write_answer(page.answer(opened), path)
         text = path.read_text()
-        assert text.startswith("# Control\n\n<!-- answer -->\n**Quality**: relative to one constant for all tasks")
+        assert text.startswith("# Control\n\n<!-- answer -->\n**Quality**: relative to one constant that was tuned on other data")
         assert text.endswith("times its best distance.\n<!-- end of the answer -->\n\nMore.\n")
     assert page.EXPLANATION.read_text().count("<!-- answer -->") == 1
+
+
+def test_controllers_on_published_settings_are_compared_with_no_control(
+    page: ModuleType, suite: Suite, made_up_lines: Lines, noise_file: Path
+) -> None:
+    """The default of `train`: the policy is better, the schedule worse; seeds without all runs are left out."""
+    import _suite_defaults
+
+    comparison = _suite_defaults.on_published_settings()
+    settings = {name: dict(values) for name, values in comparison.settings.items()}
+    effects = dict.fromkeys(settings, 0.0) | {"learnable:suite": -0.5, "annealed": 0.3}
+    tasks = names_of_test_tasks(suite)
+    store = store_of(made_up_lines(tasks, effects, SEEDS, settings=settings))
+    assert comparison.missing(store) == []
+    table = "\n".join(_suite_defaults.default_sections(store, noise_file))
+    rows = [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert (rows[2], rows[-1]) == ("learnable:suite", "annealed")
+    assert f"{len(tasks)} tasks, {len(SEEDS)} seeds" in table
+    sentence = _suite_defaults.untuned_quality(store, noise_file)
+    assert "has 0.46 [0.45, 0.48] times" in sentence  # exp(-0.8) and the noise of the task
+    del store.results["0"]
+    assert len(comparison.missing(store)) == 1
+    assert f"{len(SEEDS) - 1} seeds" in "\n".join(_suite_defaults.default_sections(store, noise_file))
