@@ -44,7 +44,7 @@ from equipoise.training.step import run_step
 ARMS = (
     *("fixed", "annealed", "ada", "rank", "gap_aware", "balance", "random", "chain"),
     *("constraint", "confident_ada", "epochs", "update_balance", "update_size", "plateau", "decline"),
-    *("learnable", "time_only", "ppo"),
+    *("learnable", "learnable:suite", "time_only", "ppo", "ppo:suite"),
 )
 LENGTH, BATCH, ORDINARY, ROUNDS = 2_000, 128, 2, 5
 TARGET = 0.03

@@ -162,7 +162,8 @@ class Growth:
         def logits(networks: Networks, batch: Batch, moment: AdversarialMoment) -> Tensor:
             return model.logits(networks, self._faded(batch, _level(networks, "discriminator").read()), moment)
 
-        return dataclasses.replace(model, phases=tuple(phases), logits=logits, measured_at=MEASURED_AT)
+        measured_at = MEASURED_AT if self.schedule.fades else model.measured_at
+        return dataclasses.replace(model, phases=tuple(phases), logits=logits, measured_at=measured_at)
 
     def _faded_loss(self, phase: Phase) -> Callable[[Networks, Batch, AdversarialMoment], Loss]:
         return lambda networks, batch, moment: phase.loss(

@@ -12,7 +12,12 @@ def compile_generators(state: TrainingState) -> None:
 
     Names of weights do not change. Discriminators remain as they are: gradient penalties differentiate their gradient,
     which torch.compile does not support. Averages remain as they are too: samples of the same weights keep their bytes.
+    Raises SettingError for models whose training does not call the generator as a whole, and for networks that grow,
+    which would be compiled anew at every step.
     """
+    model = state.model
+    if model.styles is not None or len(model.measured_at) > 1:
+        raise SettingError(f"compile = true: {model.name} does not call its generator as a whole; omit --compile")
     for name in state.averages:
         state.model.networks[name].compile()
 

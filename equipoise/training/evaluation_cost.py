@@ -45,8 +45,11 @@ def smallest_interval(training: Training, evaluation: MetricEvaluation) -> int:
     plan, state = training.plan, training.state
     factor = 1.0 if state.precision == "fp32" else LOW_PRECISION
 
+    shares = state.model.measured_at
+    middle = shares[len(shares) // 2]
+
     def train() -> None:
-        run_step(state, training.streams.train, training.pilot.knobs, state.step / plan.steps)
+        run_step(state, training.streams.train, training.pilot.knobs, max(middle, state.step / plan.steps))
 
     train()
     step = count_operations(train)

@@ -1,10 +1,13 @@
 """Memory that runs out in training, and torch.compile, answered by one line."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from equipoise.core.model import StyleSpace
 from equipoise.errors import SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.completion import complete
@@ -67,6 +70,18 @@ def test_compilation_keeps_names_and_discriminators() -> None:
     assert networks["generator"]._compiled_call_impl is not None
     assert networks["discriminator"]._compiled_call_impl is None
     assert training.state.averages["generator"]._compiled_call_impl is None
+
+
+STYLES = StyleSpace(*[lambda *arguments: torch.ones(1)] * 3)
+
+
+@pytest.mark.parametrize("field", [{"measured_at": (0.1, 0.9)}, {"styles": STYLES}])
+def test_generators_that_grow_or_are_called_in_parts_are_not_compiled(field: dict[str, Any]) -> None:
+    training = launch.assemble(complete(RING), None)
+    training.state.model = dataclasses.replace(training.state.model, **field)
+    with pytest.raises(SettingError, match=r"compile = true: mlp does not call .* omit --compile"):
+        compile_generators(training.state)
+    assert training.state.model.networks["generator"]._compiled_call_impl is None
 
 
 def test_gradients_that_cannot_be_compiled() -> None:

@@ -314,9 +314,11 @@ def test_schedules_in_a_file_are_those_of_the_command_line(tmp_path: Path) -> No
 def test_schedules_without_a_controller_need_no_other_setting() -> None:
     """The suggested controller of this data is another one."""
     suggested = experiment_from("openmoji").controller
-    assert suggested is not None and suggested.name == "learnable:suite"
+    assert suggested is not None
+    assert suggested.name == "learnable:suite"
     scheduled = experiment_from("openmoji", "--set", "augment_p=linear(0, 0.5)").controller
-    assert scheduled is not None and scheduled.name == "annealed"
+    assert scheduled is not None
+    assert scheduled.name == "annealed"
     assert scheduled.options["schedules"] == {"augment_p": "linear(0, 0.5)"}
 
 

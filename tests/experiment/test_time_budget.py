@@ -15,6 +15,8 @@ from equipoise.experiment.completion import complete
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.runs.run import Run
+from equipoise.training import timing
+from equipoise.training.loop import Training
 from equipoise.training.timing import Intervals, RunCosts, run_seconds
 
 pytestmark = pytest.mark.usefixtures("working_directory")
@@ -146,6 +148,24 @@ def test_measured_costs_are_positive() -> None:
     assert experiment.steps is not None
     assert experiment.steps > 1
     assert experiment.evaluate_every is not None
+
+
+def test_steps_of_networks_that_grow_are_timed_over_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes as many seconds as its share of the run, and the last share is the cost of a reading's step."""
+    training = assemble(complete(dataclasses.replace(RING, steps=1000, metric="none")), None)  # type: ignore[arg-type]
+    training.state.model = dataclasses.replace(training.state.model, measured_at=(0.1, 0.3, 0.8))
+    shares = []
+
+    def step_seconds(training: Training, seconds: float) -> float:
+        shares.append(training.state.step / training.plan.steps)
+        return shares[-1]
+
+    monkeypatch.setattr(timing, "_step_seconds", step_seconds)
+    monkeypatch.setattr(timing, "_reading_seconds", lambda *args, **options: 1.0)
+    costs = timing.measure_costs(training, 0.1)
+    assert shares == [0.1, 0.3, 0.8]
+    assert costs.step == pytest.approx(0.4)
+    assert costs.reading == pytest.approx(0.2)
 
 
 def test_run_seconds_counts_every_part() -> None:

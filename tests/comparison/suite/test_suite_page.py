@@ -223,7 +223,9 @@ def test_the_answer_replaces_the_one_before_on_the_explanation_page(
     for _ in range(2):
         page.write_answer(page.answer(opened), path)
         text = path.read_text()
-        assert text.startswith("# Control\n\n<!-- answer -->\n**Quality**: relative to one constant that was tuned on other data")
+        assert text.startswith(
+            "# Control\n\n<!-- answer -->\n**Quality**: relative to one constant that was tuned on other data"
+        )
         assert text.endswith("times its best distance.\n<!-- end of the answer -->\n\nMore.\n")
     assert page.EXPLANATION.read_text().count("<!-- answer -->") == 1
 
