@@ -176,9 +176,10 @@ def test_metric_ranks_samples_by_quality():
     assert max(one_image, noise) < 8, "with features of one length, k lies between 1 and 8"
 
 
-def test_suits_grey_and_colour_images():
+def test_suits_grey_colour_and_transparent_images():
     metric = KdDigits()
     assert metric.suits(DataSpec((1, 32, 32)))
     assert metric.suits(DataSpec((3, 64, 48)))
-    assert not metric.suits(DataSpec((4, 32, 32)))
+    assert metric.suits(DataSpec((4, 32, 32)))
+    assert not metric.suits(DataSpec((2, 32, 32)))
     assert not metric.suits(DataSpec((2,), classes=8))
