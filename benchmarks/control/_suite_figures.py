@@ -29,6 +29,8 @@ WORD_COLOURS = {"wins": BLUE, "loses": RED, "no difference": GREY}
 ROW_HEIGHT, COLUMNS, PANEL = 0.26, 5, (2.0, 1.6)
 """Inches of a row of the forest plot; panels in a row of curves, and inches of a panel."""
 MOST_TICKS = 5
+SHOWN_FROM, SPACE = 0.25, 1.15
+"""Distances before this share of a run may be above the panel; factor of space above and below the curves."""
 RATIO_TICKS = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -84,11 +86,15 @@ def _curve_figure(page: SuitePage, names: Sequence[str]) -> "Figure":
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     study = page.studies["selected"]
     for axes, task in zip(panels, page.tasks, strict=False):
+        shown = []
         for name, colour in zip(names, (INK, *COLOURS), strict=False):
             runs = page.records.runs([task.name], study.settings[name], page.seeds)
             steps, middle = _median_curve(runs, page.noise[task.name])
             axes.plot(steps, middle, color=colour, label=name, linewidth=1.2)
+            shown += [value for step, value in zip(steps, middle, strict=True) if step >= SHOWN_FROM * max(steps)]
         axes.set_xlim(left=0)
+        if shown:
+            axes.set_ylim(min(shown) / SPACE, max(shown) * SPACE)
         axes.tick_params(labelsize=6.5)
         _distance_scale(axes)
         axes.set_title(task.name, loc="left", fontsize=7.5, color=INK)

@@ -80,15 +80,8 @@ def write_page(
     sentences = answer(page, untuned_quality(store, noise_file))
     if folder == FOLDER:
         write_answer(sentences, EXPLANATION)
-    defaults = default_sections(store, noise_file)
-    write(
-        path,
-        *_head(store, page, sentences),
-        *_verdict(page),
-        *_details(page, mains),
-        *defaults,
-        f"## Limits\n\n{LIMITS}",
-    )
+    opening = [*_head(store, page, sentences), *default_sections(store, noise_file)]
+    write(path, *opening, *_verdict(page), *_details(page, mains), f"## Limits\n\n{LIMITS}")
     return path
 
 
