@@ -1,4 +1,4 @@
-"""A run is not judged by the features it was trained with: samples that please them need not look better.
+"""A run is not evaluated by the features it was trained with: samples that please them need not look better.
 
 Kynkäänniemi 2023, "The Role of ImageNet Classes in Fréchet Inception Distance", sections 4 and 5, on Projected GAN.
 """

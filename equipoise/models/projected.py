@@ -1,7 +1,7 @@
 """Projected GAN: the discriminators see images through a frozen, pretrained network (Sauer et al. 2021).
 
 Sauer, Chitta, Müller and Geiger 2021, "Projected GANs Converge Faster". The generator is that of FastGAN. A run is not
-judged by the features it was trained with: samples that please EfficientNet-Lite0 need not look better (Kynkäänniemi
+evaluated by the features it was trained with: samples that please EfficientNet-Lite0 need not look better (Kynkäänniemi
 2023, "The Role of ImageNet Classes in Fréchet Inception Distance"), so that metrics with that network are refused.
 """
 

@@ -16,7 +16,7 @@ class MinibatchDeviation(nn.Module):
     belongs to group n mod (N / group). s = sqrt(variance over the group + 1e-8), biased, is computed per channel and
     position and averaged over all of them, or over each of `channels` equal parts of the channels (Karras 2020,
     StyleGAN2, its code). Without weights. If `group` does not divide N, the largest group that does is used, so that
-    any number of samples can be judged outside training; see :func:`check_deviation_group`.
+    any number of samples can be evaluated outside training; see :func:`check_deviation_group`.
     """
 
     def __init__(self, group: int = 4, channels: int = 1) -> None:

@@ -13,7 +13,7 @@ def compile_generators(state: TrainingState) -> None:
     Names of weights do not change. Discriminators remain as they are: gradient penalties differentiate their gradient,
     which torch.compile does not support. Averages remain as they are too: samples of the same weights keep their bytes.
     Raises SettingError for models whose training does not call the generator as a whole, and for networks that grow,
-    which would be compiled anew at every step.
+    which would be compiled again at every step.
     """
     model = state.model
     if model.styles is not None or len(model.measured_at) > 1:

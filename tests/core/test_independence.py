@@ -1,4 +1,4 @@
-"""A run is not judged by the features it was trained with."""
+"""A run is not evaluated by the features it was trained with."""
 
 import pytest
 
