@@ -49,7 +49,7 @@ def complete(experiment: Experiment) -> Experiment:
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
     knobs, schedules = _split_knobs(experiment.knobs or {})
-    controller = experiment.controller or PlugSpec("annealed" if schedules else data.suggestion.controller)
+    controller = experiment.controller or PlugSpec(_suggested_controller(data, model, has_schedules=bool(schedules)))
     controller = _with_all_options("controllers", _with_absolute_policy(controller))
     completed = dataclasses.replace(
         _with_default_numbers(experiment, data),
@@ -217,6 +217,16 @@ def build_unresolved_data(spec: PlugSpec) -> "DataSet":
 def _build_resolved_data(spec: PlugSpec) -> "DataSet":
     """Build a data set, and fill in the options that depend on its files, such as the number of classes."""
     return build_unresolved_data(spec).resolve()
+
+
+def _suggested_controller(data: "DataSet", model: PlugSpec, *, has_schedules: bool) -> str:
+    """Return the controller for data: `annealed` if knobs have schedules.
+
+    For models that translate images, too, where the data suggests a learned policy: no policy was measured for them.
+    """
+    suggested = data.suggestion.controller
+    is_learned = catalog.split_preset(suggested)[0] == "learnable"
+    return "annealed" if has_schedules or (is_learned and _pairing(model) is not None) else suggested
 
 
 def _pairing(model: PlugSpec) -> Literal["needed", "withheld"] | None:

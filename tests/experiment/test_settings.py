@@ -311,11 +311,14 @@ def test_schedules_in_a_file_are_those_of_the_command_line(tmp_path: Path) -> No
         complete(load_experiment(write(tmp_path, text.replace("annealed", "fixed"))))
 
 
-def test_schedules_without_a_controller_need_no_other_setting() -> None:
+def test_schedules_and_translation_are_annealed_without_a_controller() -> None:
     """The suggested controller of this data is another one."""
     suggested = experiment_from("openmoji").controller
     assert suggested is not None
     assert suggested.name == "learnable:suite"
+    translating = experiment_from("openmoji", "--model", "pix2pix:cpu32").controller
+    assert translating is not None
+    assert translating.name == "annealed"
     scheduled = experiment_from("openmoji", "--set", "augment_p=linear(0, 0.5)").controller
     assert scheduled is not None
     assert scheduled.name == "annealed"
