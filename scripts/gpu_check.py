@@ -39,7 +39,9 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA start
 import torch
 
 from equipoise.core import catalog
+from equipoise.core.data import Stream
 from equipoise.core.events import Stepped
+from equipoise.core.model import StepRecord
 from equipoise.errors import EquipoiseError, SettingError, UnknownNameError
 from equipoise.evaluation.evaluate import evaluate
 from equipoise.evaluation.subject import EvaluationRequest
@@ -164,10 +166,12 @@ def compare_precision(settings: Settings, model: str) -> Values:
     return {"steps": steps, "finite": finite, **means}
 
 
-def take_step(training: Training, stream: object = None):  # type: ignore[no-untyped-def]
-    """Take one step as the loop does at the end of a run, when networks that grow have their full size."""
-    source = training.streams.train if stream is None else stream
-    return run_step(training.state, source, training.pilot.knobs, 1.0)  # type: ignore[arg-type]
+def take_step(training: Training, stream: Stream | None = None) -> StepRecord:
+    """Take one step as the loop does at the end of a run, when networks that grow have their full size.
+
+    `stream`: of batches; None for the training data.
+    """
+    return run_step(training.state, stream or training.streams.train, training.pilot.knobs, 1.0)
 
 
 def measure_speed(settings: Settings, model: str, size: int, *, compiles: bool = False) -> Values:

@@ -12,10 +12,9 @@ NoiseMode = Literal["fixed", "none"]
 class Sampling:
     """How to sample. Every field is None by default: as the model was trained.
 
-    `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean,
-    w' = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, appendix B). `cutoff`: number of first layers on which
-    psi acts.
-    `noise`: "none" turns off the noise that a generator adds to its layers; "fixed" is the noise of its buffers.
+    `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean, w'
+    = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, appendix B). `cutoff`: number of first layers on which psi
+    acts. `noise`: "none" turns off the noise that a generator adds to its layers; "fixed" is the noise of its buffers.
     `steps`: number of evaluations of the network. `guidance`: weight of classifier-free guidance.
     """
 
