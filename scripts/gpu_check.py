@@ -171,7 +171,8 @@ def take_step(training: Training, stream: Stream | None = None) -> StepRecord:
 
     `stream`: of batches; None for the training data.
     """
-    return run_step(training.state, stream or training.streams.train, training.pilot.knobs, 1.0)
+    source = training.streams.train if stream is None else stream
+    return run_step(training.state, source, training.pilot.knobs, 1.0)
 
 
 def measure_speed(settings: Settings, model: str, size: int, *, compiles: bool = False) -> Values:

@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from equipoise.core import catalog
 from equipoise.nn.efficientnet import load_efficientnet_lite0, to_network_input
+from equipoise.nn.transparency import composite_on_grey
 
 DistanceName = Literal["efficientnet_lite0", "vgg", "pixels"]
 Distance = Callable[[Tensor], Tensor]
@@ -24,7 +25,6 @@ SMALLEST_SIDE, LARGEST_SIDE = 96, 224
 """Sides in pixels to which images are resized for EfficientNet: that of the metric, and that of its training."""
 EPSILON = 1e-8
 """Added to squared lengths, as the metric does."""
-RGBA = 4
 
 
 class PairDistance(Protocol):
@@ -46,10 +46,10 @@ def _efficientnet(target: Tensor) -> Distance:
     network = load_efficientnet_lite0()
     side = min(max(SMALLEST_SIDE, *target.shape[2:]), LARGEST_SIDE)
     with torch.no_grad():
-        expected = [_normalise(maps) for maps in network.maps(to_network_input(_on_grey(target), side))]
+        expected = [_normalise(maps) for maps in network.maps(to_network_input(composite_on_grey(target), side))]
 
     def distance(images: Tensor) -> Tensor:
-        maps = network.maps(to_network_input(_on_grey(images), side))
+        maps = network.maps(to_network_input(composite_on_grey(images), side))
         squares = [(_normalise(x) - y).square() for x, y in zip(maps, expected, strict=True)]
         return torch.stack([square.sum(dim=1).mean(dim=(1, 2)) for square in squares]).sum(dim=0)
 
@@ -85,10 +85,3 @@ def _normalise(maps: Tensor) -> Tensor:
     """Return maps (B, C, h, w) of unit length over channels."""
     length: Tensor = (maps.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
     return maps / length
-
-
-def _on_grey(images: Tensor) -> Tensor:
-    """Composite images of four channels, colour times opacity and opacity, on mid grey: (B, 3, H, W)."""
-    if images.shape[1] != RGBA:
-        return images
-    return images[:, :3] + (1 - images[:, 3:]) / 2
