@@ -20,7 +20,7 @@ from torch import Tensor
 
 from equipoise.comparison.plan import Task
 from equipoise.core import catalog
-from equipoise.core.data import Batch, DataSet
+from equipoise.core.data import Batch, DataSet, without_balance
 from equipoise.core.metric import Metric, ReferenceSet
 from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
@@ -84,7 +84,7 @@ class ReportedMetric:
 
 def build_reported_metric(task: Task, experiment: Experiment, count: int) -> ReportedMetric:
     """Build the reported metric of a task: `count` samples against the same number of held-out reals, if available."""
-    data: DataSet = build_data(experiment)
+    data: DataSet = without_balance(build_data(experiment))
     metric: Metric = catalog.build("metrics", task.reported.name, task.reported.options)
     available = data.count("held_out")
     reals: Batch = data.stream("held_out", count if available is None else min(count, available), SEED).batch(0)

@@ -22,7 +22,7 @@ import torch
 from equipoise.comparison.measurements import SEED, ReportedMetric, build_reported_metric
 from equipoise.comparison.plan import ComparisonPlan, Task
 from equipoise.comparison.plan_runs import TaskSetting, base_experiment
-from equipoise.core.data import DataSet
+from equipoise.core.data import DataSet, without_balance
 from equipoise.core.metric import ReferenceSet
 from equipoise.errors import SettingError
 from equipoise.experiment.settings import build_data, build_recipe
@@ -85,7 +85,7 @@ class Anchors:
 def measure_anchors(plan: ComparisonPlan, setting: TaskSetting, task: Task) -> Anchors:
     """Measure the anchors of a task. Raises SettingError if the metric does not distinguish reals from noise."""
     experiment = base_experiment(plan, task, setting, seed=SEED)
-    metric, data = build_reported_metric(task, experiment, plan.samples), build_data(experiment)
+    metric, data = build_reported_metric(task, experiment, plan.samples), without_balance(build_data(experiment))
     model = build_recipe(experiment).build(data.spec, torch.Generator().manual_seed(SEED))
     untrained = Generator(model, {name: network.eval() for name, network in model.networks.items()}, data.spec, 0)
     reals, generator = metric.reals.real, torch.Generator().manual_seed(SEED)

@@ -1,5 +1,6 @@
 """Types of data sets: batches, the description of a sample, and the interface of a data set."""
 
+import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, TypeVar
@@ -10,6 +11,7 @@ from torch import Tensor, device
 from equipoise.core.tokens import SentenceDistribution, Vocabulary
 
 T = TypeVar("T")
+D = TypeVar("D", bound="DataSet")
 Split = Literal["train", "held_out"]
 
 Bound = float | tuple[float, ...]
@@ -241,3 +243,11 @@ class DataSet(Protocol):
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Return endless shuffled batches of a split. Raises DataError if the split is smaller than a batch."""
+
+
+def without_balance(data: D) -> D:
+    """Return the data set without the option `balance`: an epoch holds every sample once, as metrics need it."""
+    if not getattr(data, "balance", False):
+        return data
+    unbalanced: D = dataclasses.replace(data, balance=False)  # type: ignore[type-var]
+    return unbalanced

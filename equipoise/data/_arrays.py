@@ -29,15 +29,22 @@ def generator_for(seed: int, split: Split, number: int) -> Generator:
     return Generator().manual_seed(scattered | (split == "held_out") << 31)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def permutation(count: int, seed: int, split: Split, epoch: int) -> Tensor:
     """Return the order of `count` samples in an epoch: (count,) int64. Cached; do not modify."""
     return torch.randperm(count, generator=generator_for(seed, split, epoch))
 
 
-def batch_indices(count: int, batch_size: int, seed: int, split: Split, index: int) -> Tensor:
-    """Return the indices of the samples in batch number `index` of endless epochs over `count` samples: (B,) int64."""
+def batch_indices(
+    count: int, batch_size: int, seed: int, split: Split, index: int, classes: tuple[Tensor, ...] | None = None
+) -> Tensor:
+    """Return the indices of the samples in batch number `index` of endless epochs over `count` samples: (B,) int64.
+
+    `classes`: the indices (n,) of each class, to draw all classes equally often; None: every sample equally often.
+    """
     check_batch_size(batch_size)
+    if classes is not None:
+        return _balanced_indices(classes, batch_size, seed, split, index)
     first, last = index * batch_size, (index + 1) * batch_size
     epochs = range(first // count, (last - 1) // count + 1)
     orders = [permutation(count, seed, split, epoch) for epoch in epochs]
@@ -45,13 +52,47 @@ def batch_indices(count: int, batch_size: int, seed: int, split: Split, index: i
     return (orders[0] if len(orders) == 1 else torch.cat(orders))[start : start + batch_size]
 
 
+def group_by_class(labels: Tensor | None, balance: bool) -> tuple[Tensor, ...] | None:
+    """Return the indices of each class of `labels`, (M,) int64, in order of the classes; None without `balance`.
+
+    Raises SettingError if there are no labels to balance.
+    """
+    if not balance:
+        return None
+    if labels is None:
+        raise SettingError(
+            "data.balance = true needs classes, and the data has none; add labels or subfolders, or omit data.balance"
+        )
+    return tuple((labels == label).nonzero().flatten() for label in labels.unique())
+
+
+def _balanced_indices(classes: tuple[Tensor, ...], batch_size: int, seed: int, split: Split, index: int) -> Tensor:
+    """Return the indices of batch number `index` of an endless order in which all classes occur equally often.
+
+    The order consists of rounds, and each round of one sample of each class, in a random order of the classes. So the
+    sample of a class in round n is number n of endless epochs over that class. (B,) int64.
+    """
+    count, first = len(classes), index * batch_size
+    rounds = range(first // count, (first + batch_size - 1) // count + 1)
+    generators = count + 1  # of a round: for the order of its classes, and for an epoch over each class
+    orders = [permutation(count, seed, split, number * generators) for number in rounds]
+    start = first - rounds.start * count
+    drawn = torch.cat(orders)[start : start + batch_size].tolist()
+    result = []
+    for position, label in enumerate(drawn, first):
+        rows = classes[label]
+        epoch, place = divmod(position // count, len(rows))
+        result.append(rows[permutation(len(rows), seed, split, epoch * generators + 1 + label)[place]])
+    return torch.stack(result)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageStream:
     """Endless epochs over images, each in a new random order, split into batches.
 
     `images`: (N, C, H, W) uint8, or float32 in [-1, 1]. `rows`: (M,) int64, the images to use; None for all. `labels`:
-    (M,) int64, or None. Batches cross epoch boundaries, so no image is dropped. Raises DataError if there are fewer
-    images than a batch, SettingError for an empty batch.
+    (M,) int64, or None. `classes`: as in :func:`batch_indices`. Batches cross epoch boundaries, so no image is dropped.
+    Raises DataError if there are fewer images than a batch, SettingError for an empty batch.
     """
 
     images: Tensor
@@ -60,6 +101,7 @@ class ImageStream:
     seed: int
     split: Split
     rows: Tensor | None = None
+    classes: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         check_split_size(len(self), self.batch_size, self.split, "images")
@@ -69,7 +111,7 @@ class ImageStream:
 
     def batch(self, index: int) -> Batch:
         """Return batch number `index`: real (B, C, H, W) float32 in [-1, 1], condition (B,) int64 or None."""
-        indices = batch_indices(len(self), self.batch_size, self.seed, self.split, index)
+        indices = batch_indices(len(self), self.batch_size, self.seed, self.split, index, self.classes)
         rows = indices if self.rows is None else self.rows.index_select(0, indices)
         real = to_range(self.images.index_select(0, rows))
         return Batch(real, None if self.labels is None else self.labels.index_select(0, indices))

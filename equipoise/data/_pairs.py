@@ -37,8 +37,8 @@ class ImageRows:
 class PairedStream:
     """Endless epochs over pairs, each in a new random order, split into batches; source and real are aligned.
 
-    `labels`: (M,) int64, or None. Raises DataError if there are fewer pairs than a batch, SettingError for an empty
-    batch.
+    `labels`: (M,) int64, or None. `classes`: as in :func:`batch_indices`. Raises DataError if there are fewer pairs
+    than a batch, SettingError for an empty batch.
     """
 
     real: ImageRows
@@ -47,13 +47,14 @@ class PairedStream:
     batch_size: int
     seed: int
     split: Split
+    classes: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         check_split_size(len(self.real), self.batch_size, self.split, "images")
 
     def batch(self, index: int) -> PairedBatch:
         """Return batch number `index`: real and source (B, C, H, W) float32 in [-1, 1], condition (B,) or None."""
-        indices = batch_indices(len(self.real), self.batch_size, self.seed, self.split, index)
+        indices = batch_indices(len(self.real), self.batch_size, self.seed, self.split, index, self.classes)
         labels = None if self.labels is None else self.labels.index_select(0, indices)
         return PairedBatch(self.real.select(indices), labels, source=self.source.select(indices))
 
@@ -62,7 +63,8 @@ class PairedStream:
 class UnpairedStream:
     """Endless epochs over samples, and over inputs in an independent order.
 
-    There may be fewer inputs than a batch; then some occur twice in it. `labels`: of the samples, or None.
+    There may be fewer inputs than a batch; then some occur twice in it. `labels`: of the samples, or None. `classes`:
+    of the samples, as in :func:`batch_indices`.
     """
 
     real: ImageRows
@@ -71,6 +73,7 @@ class UnpairedStream:
     batch_size: int
     seed: int
     split: Split
+    classes: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         check_split_size(len(self.real), self.batch_size, self.split, "images")
@@ -80,7 +83,7 @@ class UnpairedStream:
     def batch(self, index: int) -> UnpairedBatch:
         """Return batch number `index`: real and source (B, C, H, W) float32 in [-1, 1], condition (B,) or None."""
         size, split = self.batch_size, self.split
-        indices = batch_indices(len(self.real), size, self.seed, split, index)
+        indices = batch_indices(len(self.real), size, self.seed, split, index, self.classes)
         source_indices = batch_indices(len(self.source), size, self.seed + SOURCE_SEED_OFFSET, split, index)
         labels = None if self.labels is None else self.labels.index_select(0, indices)
         return UnpairedBatch(self.real.select(indices), labels, source=self.source.select(source_indices))

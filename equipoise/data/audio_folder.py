@@ -17,6 +17,7 @@ import torch
 from equipoise.core.data import DataSpec, MelSettings, Preparation, SoundFormat, Split, Suggestion, exhaust
 from equipoise.core.files import SOUND_ENDINGS
 from equipoise.core.printing import format_count, printable
+from equipoise.data._arrays import group_by_class
 from equipoise.data._files.cache import (
     CachedFolder,
     Decoding,
@@ -76,6 +77,8 @@ class AudioFolder:
     """value that -1 represents: decibels, or amplitude; default: 80 dB below the loudest, or minus the largest"""
     high: float | None = None
     """value that 1 represents; default: the loudest decibels, or the largest amplitude"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
     held_out: float = 0.1
     """share of the windows that is held out: whole files by a hash of their content, or blocks of time of few files"""
     cache: str = "runs/.cache"
@@ -148,7 +151,8 @@ class AudioFolder:
         rows = torch.tensor(data._split(result)[split != "train"], dtype=torch.int64)
         labels = torch.tensor([names.index(type_of(path, names)) for path in result.paths]) if names else None
         array = result.array if spec.is_image else result.array.unsqueeze(1)
-        return WindowStream(array, rows, labels, spec, False, batch_size, seed, split)
+        classes = group_by_class(None if labels is None else labels[rows], data.balance)
+        return WindowStream(array, rows, labels, spec, False, batch_size, seed, split, classes)
 
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new files, yield notes, and return the resolved data set."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _download
-from equipoise.data._arrays import ImageStream, resize_images
+from equipoise.data._arrays import ImageStream, group_by_class, resize_images
 from equipoise.data._download import REMEDY, PublishedFile
 from equipoise.errors import DataError, SettingError
 
@@ -59,6 +59,8 @@ class CIFAR10:
     """pixels a side: 16 or 32"""
     published: bool = True
     """whether the published files are required, checked by MD5 (archive) or number of images; false for other files"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
@@ -97,7 +99,9 @@ class CIFAR10:
 
         Raises DataError if the split is smaller than a batch, or if a file is damaged or cannot be downloaded.
         """
-        return ImageStream(*self._part(split), batch_size, seed, split)
+        images, labels = self._part(split)
+        classes = group_by_class(labels, self.balance)
+        return ImageStream(images, labels, batch_size, seed, split, classes=classes)
 
     def _part(self, split: Split) -> tuple[Tensor, Tensor]:
         for _ in self.prepare():

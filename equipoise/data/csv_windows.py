@@ -16,6 +16,7 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion, TableLayout, exhaust
 from equipoise.core.printing import printable
+from equipoise.data._arrays import group_by_class
 from equipoise.data._files.cache import (
     CachedFolder,
     Decoding,
@@ -88,6 +89,8 @@ class CsvWindows:
     """rows between the starts of consecutive windows; default: a quarter of a window. None if tables are windows"""
     kind: SampleKind | Literal["auto"] = "auto"
     """image or sequence; auto: sequences if windows are narrow, or their columns have different ranges"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
     held_out: float = 0.1
     """share of the windows that is held out: by a hash of the content, or whole blocks of time of long tables"""
     cache: str = "runs/.cache"
@@ -160,10 +163,7 @@ class CsvWindows:
         return len(data._split(result)[split != "train"])
 
     def stream(self, split: Split, batch_size: int, seed: int) -> WindowStream:
-        """Return endless shuffled batches of a split, with labels if there are several types.
-
-        Raises DataError if the split is smaller than a batch.
-        """
+        """Return shuffled batches, with labels if there are any. Raises DataError for a split smaller than a batch."""
         data, result = self._open()
         spec, rows = data.spec, torch.tensor(data._split(result)[split != "train"], dtype=torch.int64)
         labels = None
@@ -172,7 +172,8 @@ class CsvWindows:
         elif spec.class_names:
             labels = torch.tensor([spec.class_names.index(type_of(path, spec.class_names)) for path in result.paths])
         is_transposed = spec.is_sequence and data.rows_are in ("time", "auto")
-        return WindowStream(data._numbers(result), rows, labels, spec, is_transposed, batch_size, seed, split)
+        classes = group_by_class(None if labels is None else labels[rows], data.balance)
+        return WindowStream(data._numbers(result), rows, labels, spec, is_transposed, batch_size, seed, split, classes)
 
     def _scan(self) -> Generator[Preparation, None, Self]:
         """Decode new files, yield notes, and return the resolved data set."""

@@ -8,7 +8,7 @@ training and 100 held out. `scripts/build_digits.py` rebuilds the file.
 from dataclasses import dataclass
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Suggestion
-from equipoise.data._arrays import ImageStream, check_training_images
+from equipoise.data._arrays import ImageStream, check_training_images, group_by_class
 from equipoise.data._digits import COUNTS, SIZES, split_arrays
 from equipoise.data._digits import DIGEST as DIGEST
 from equipoise.errors import SettingError
@@ -28,6 +28,8 @@ class Digits(NoPreparation):
     """pixels a side: 16, 32, 64 or 128"""
     training_images: int | None = None
     """number of training images, the first in a fixed random order, equal for all seeds; default: all 4,000"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
@@ -55,4 +57,6 @@ class Digits(NoPreparation):
         """
         images, labels = split_arrays(self.image_size, split)
         rows = slice(self.count(split))
-        return ImageStream(images[rows], labels[rows], batch_size, seed, split)
+        images, labels = images[rows], labels[rows]
+        classes = group_by_class(labels, self.balance)
+        return ImageStream(images, labels, batch_size, seed, split, classes=classes)

@@ -12,7 +12,7 @@ from typing import Self
 
 from equipoise.core.data import DataSpec, Preparation, Split, Suggestion
 from equipoise.data import _idx
-from equipoise.data._arrays import ImageStream
+from equipoise.data._arrays import ImageStream, group_by_class
 
 __all__ = ["FashionMNIST"]
 
@@ -49,6 +49,8 @@ class FashionMNIST:
     """pixels a side: 16, 32 or 64"""
     published: bool = True
     """whether the published files are required, checked by MD5 (archives) or number of images; false for other files"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
 
     def __post_init__(self) -> None:
         _idx.check_size("fashion_mnist", self.image_size)
@@ -86,4 +88,5 @@ class FashionMNIST:
         Raises DataError if the split is smaller than a batch, or if a file is damaged or cannot be downloaded.
         """
         images, labels = _idx.load_split(SOURCE, self.root, split, self.image_size, self.published)
-        return ImageStream(images, labels, batch_size, seed, split)
+        classes = group_by_class(labels, self.balance)
+        return ImageStream(images, labels, batch_size, seed, split, classes=classes)

@@ -7,7 +7,6 @@ modified. Check the licence of your images. See docs/reference/data.md.
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from equipoise.core.data import DataSpec, Preparation, Split, Stream, Suggestion
 from equipoise.core.image_sizes import parse_image_size
 from equipoise.core.inspection import Inspection
 from equipoise.core.printing import agree, format_count
-from equipoise.data._arrays import GreyStream, ImageStream
+from equipoise.data._arrays import GreyStream, ImageStream, group_by_class
 from equipoise.data._files.cache import (
     CachedFolder,
     changed_cache,
@@ -55,10 +54,10 @@ from equipoise.data._labels.assignment import (
     load_assignment,
     save_assignment,
 )
-from equipoise.data._labels.labels import AUTO, describe_classes, describe_other_classes
+from equipoise.data._labels.labels import AUTO
 from equipoise.data._pairs import ImageRows
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out
-from equipoise.errors import DataError
+from equipoise.errors import DataError, SettingError
 
 __all__ = ["ImageFolder"]
 
@@ -104,6 +103,8 @@ class ImageFolder:
     """value that 1 represents; default: 255 for images of 8 bits, otherwise as the set uses it"""
     layout: Layout | None = None
     """place of the channels in arrays: NHWC (last) or NCHW (first); default: from their shapes"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
     held_out: float = 0.1
     """share of the images that is held out, selected by a hash of the content, unless there is a split valid"""
     cache: str = "runs/.cache"
@@ -166,7 +167,8 @@ class ImageFolder:
         numbers = {name: number for number, name in enumerate(names)}
         labels = torch.tensor([numbers[images.label(row)] for row in rows]) if names else None
         array = cached.array[:, :1] if data.channels == 1 and _all_grey(cached) else cached.array
-        shuffled = ImageStream(array, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64))
+        classes = group_by_class(labels, data.balance)
+        shuffled = ImageStream(array, labels, batch_size, seed, split, torch.tensor(rows, dtype=torch.int64), classes)
         return shuffled if array.shape[1] == data.channels else GreyStream(shuffled)
 
     def own_size(self) -> int:
@@ -227,6 +229,8 @@ class ImageFolder:
         )
         images = AssignedImages(cached, assignment, is_old=self._is_old)
         facts = format_notes(cached.facts, len(cached.paths), form)
+        if result.balance and not result.classes:
+            raise SettingError(f"data.balance = true needs classes, and {location} has none; omit data.balance")
         for note in (*notes, *range_notes, *cached.notes, *facts, *result._notes(images)):
             yield Preparation(TASK, len(source.files), len(source.files), note)
         return result
@@ -304,11 +308,7 @@ class ImageFolder:
         if self.alpha != "keep" and 2 * images.cached.facts.get("transparent", 0) > len(images.cached.paths):
             yield "to generate transparent images, too: --option data.alpha=keep"
         if self.classes:
-            placements = [images.assignment.images[path] for path in images.cached.paths]
-            counts = Counter(label for split, label in placements if split != "valid")
-            yield from describe_classes(images.assignment.labels, self.classes, counts)
-            others = Counter(label for split, label in placements if split == "valid" and label not in counts)
-            yield from describe_other_classes(others)
+            yield from images.describe_classes(self.classes)
         if count := images.count_leaks():
             total, verb = format_count(count, "validation image"), agree(count, "is", "are")
             yield f"{total} {verb} nearly identical to a training image: held-out figures look better than they are"

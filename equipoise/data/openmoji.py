@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
-from equipoise.data._arrays import check_training_images, resize_images
+from equipoise.data._arrays import check_training_images, group_by_class, resize_images
 from equipoise.data._pairs import ImageRows, PairedStream, UnpairedStream
 from equipoise.errors import DataError, SettingError
 
@@ -47,6 +47,8 @@ class OpenMoji(NoPreparation):
     """number of training images, evenly spread over the groups, equal for all seeds; default: all 1,952"""
     paired: bool = True
     """whether training outlines are paired with their emoji; held-out outlines always are"""
+    balance: bool = False
+    """whether all classes are drawn equally often in training, also rare ones"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
@@ -84,9 +86,9 @@ class OpenMoji(NoPreparation):
         start, count = 0 if split == "train" else COUNTS["train"], self.count(split)
         rows = start + torch.arange(count) * COUNTS[split] // count
         stream_type = PairedStream if split in self.spec.paired else UnpairedStream
-        return stream_type(
-            ImageRows(emoji.colour, rows), ImageRows(emoji.outline, rows), emoji.labels[rows], batch_size, seed, split
-        )
+        colour, outline, labels = ImageRows(emoji.colour, rows), ImageRows(emoji.outline, rows), emoji.labels[rows]
+        classes = group_by_class(labels, self.balance)
+        return stream_type(colour, outline, labels, batch_size, seed, split, classes)
 
 
 class EmojiArrays(NamedTuple):

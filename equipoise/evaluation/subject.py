@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from equipoise.core import catalog
-from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch
+from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch, without_balance
 from equipoise.core.metric import Features, describe_spec
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import DataError, SettingError, UnknownNameError
@@ -221,7 +221,8 @@ def gather_data(context: EvaluationContext) -> EvaluationData:
     count = len(samples_read.samples) if samples_read else request.count or COUNT
 
     def load_reals(data: DataSet, split: Split, limit: int) -> Batch:
-        batch: Batch = data.stream(split, _available(data, split, limit, count), request.seed).batch(0)
+        available = _available(data, split, limit, count)
+        batch: Batch = without_balance(data).stream(split, available, request.seed).batch(0)
         return batch
 
     source: Split = "train" if split == "all" else split

@@ -13,7 +13,7 @@ import torch
 
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
-from equipoise.core.data import DataSet
+from equipoise.core.data import DataSet, without_balance
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
@@ -234,7 +234,7 @@ def _metric_evaluation(
     """Build the metric and its inputs. Raises SettingError if it does not suit the data or the model."""
     if spec is None:
         return None
-    metric = _build_metric(model, data, spec)
+    metric, data = _build_metric(model, data, spec), without_balance(data)
     available = data.count("held_out")
     if available == 0:
         raise SettingError(

@@ -170,6 +170,29 @@ def test_images_outside_of_classes_are_skipped_and_reported(tmp_path, data):
     assert data(classes=()).stream("train", 2, 0).batch(0).condition is None
 
 
+def test_rare_classes_are_drawn_as_often_as_others(tmp_path, data):
+    """The frequent class is halved by `balance`, and the 4 images of the rare one occur in turn."""
+    write(tmp_path / "in", numbered(36, "cat/") + numbered(4, "newt/"))
+    balanced = data(balance=True, held_out=0.0).resolve()
+    batches = [balanced.stream("train", 10, 0).batch(index) for index in range(4)]
+    assert [batch.condition.sum().item() for batch in batches] == [5] * 4
+    images = torch.cat([batch.real[batch.condition == 1] for batch in batches]).flatten(1)
+    _, counts = images.unique(dim=0, return_counts=True)
+    assert counts.tolist() == [5] * 4
+    assert balanced.count("train") == 40
+    natural = data(held_out=0.0).resolve().stream("train", 40, 0).batch(0)
+    assert natural.condition.sum() == 4
+
+
+def test_balance_without_classes_is_refused(tmp_path, data):
+    write(tmp_path / "in", numbered(12))
+    with pytest.raises(
+        SettingError, match=r"data\.balance = true needs classes, and .*/in has none; omit data\.balance"
+    ):
+        data(balance=True).resolve()
+    assert data(balance=False).resolve().classes == ()
+
+
 def test_classes_can_be_selected(tmp_path, data):
     write(tmp_path / "in", [*numbered(4, "cat/"), *numbered(5, "dog/"), *numbered(3, "newt/")])
     selected = data(classes=("newt", "cat")).resolve()

@@ -18,7 +18,14 @@ from equipoise.data._files.listing import content_digest, save_json, top_folder
 from equipoise.data._files.sources import LabelTable, Source
 from equipoise.data._images.sources import format_left_out
 from equipoise.data._labels.label_files import find_tables
-from equipoise.data._labels.labels import AUTO, FOLDERS, natural_order, read_labels
+from equipoise.data._labels.labels import (
+    AUTO,
+    FOLDERS,
+    describe_classes,
+    describe_other_classes,
+    natural_order,
+    read_labels,
+)
 from equipoise.data._labels.layout import FolderLayout, Placement, read_layout
 from equipoise.data._splits import SPLIT_WORDS, SplitName, is_split_column, parse_split, split_by_digest
 from equipoise.errors import DataError, nearest
@@ -75,6 +82,14 @@ class AssignedImages(NamedTuple):
     def label(self, row: int) -> str:
         """Return the label of a row; "" if it has none."""
         return self.assignment.images[self.cached.paths[row]].label
+
+    def describe_classes(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield the classes with their numbers of images, and how many images are in none of them, for the user."""
+        placements = [self.assignment.images[path] for path in self.cached.paths]
+        counts = Counter(label for split, label in placements if split != "valid")
+        yield from describe_classes(self.assignment.labels, names, counts)
+        others = Counter(label for split, label in placements if split == "valid" and label not in counts)
+        yield from describe_other_classes(others)
 
     def count_leaks(self) -> int:
         """Return the number of validation images that are nearly identical to a training image."""

@@ -58,7 +58,7 @@ class WindowStream:
 
     `windows`: (N, rows, columns) float32 in the unit of the data. `rows`: (M,) int64, the windows to use. `labels`:
     (N,) int64, or None. `spec`: of the samples; values beyond its unit are clipped. `is_transposed`: whether the rows
-    of a window are the positions of a sequence.
+    of a window are the positions of a sequence. `classes`: as in :func:`batch_indices`, indices into `rows`.
     """
 
     windows: Tensor
@@ -69,13 +69,15 @@ class WindowStream:
     batch_size: int
     seed: int
     split: Split
+    classes: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         check_split_size(len(self.rows), self.batch_size, self.split, "windows")
 
     def batch(self, index: int) -> Batch:
         """Return batch number `index`: real (B, ...) float32 in [-1, 1], condition (B,) int64 or None."""
-        indices = self.rows[batch_indices(len(self.rows), self.batch_size, self.seed, self.split, index)]
+        order = batch_indices(len(self.rows), self.batch_size, self.seed, self.split, index, self.classes)
+        indices = self.rows[order]
         windows = self.windows[indices]
         samples = windows.unsqueeze(1) if self.spec.is_image else windows
         real = scale_to_range(samples.transpose(1, 2) if self.is_transposed else samples, self.spec)
