@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, device
 
+from equipoise.core.captions import Captions
 from equipoise.core.tokens import SentenceDistribution, Vocabulary
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class DataSpec:
     values that -1 and 1 represent, or None; either of them may be one value per column of a table, which is the last
     axis of an image and a channel of a sequence. `table`: how samples are written as tables. `sound`: how they become
     sound. `vocabulary`: the words of text data. `distribution`: the exact distribution of sentences, or None if it is
-    not known.
+    not known. `captions`: how the texts that describe samples are written, for data with a caption instead of a label.
     """
 
     shape: tuple[int, ...]
@@ -76,6 +77,7 @@ class DataSpec:
     sound: SoundFormat | None = None
     vocabulary: Vocabulary | None = None
     distribution: SentenceDistribution | None = None
+    captions: Captions | None = None
 
     @property
     def is_image(self) -> bool:
@@ -116,7 +118,7 @@ class DataSpec:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch of samples. `real`: (B, ...) float32. `condition`: (B,) int64 labels, or None."""
+    """A batch of samples. `real`: (B, ...) float32. `condition`: int64 labels (B,) or captions (B, T), or None."""
 
     real: Tensor
     condition: Tensor | None = None

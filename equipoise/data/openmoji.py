@@ -17,6 +17,7 @@ from torch import Tensor
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
 from equipoise.data._arrays import check_training_images, group_by_class, resize_images
+from equipoise.data._emoji_captions import EmojiCaptions, emoji_captions
 from equipoise.data._pairs import ImageRows, PairedStream, UnpairedStream
 from equipoise.errors import DataError, SettingError
 
@@ -25,6 +26,8 @@ __all__ = ["OpenMoji"]
 FILE = Path(__file__).with_name("openmoji.npz")
 DIGEST = "fdbeaa3aff869dd56f5f9e71199d4ffc1324a873907c6a6de7cd76f6083fde92"
 COUNTS: dict[Split, int] = {"train": 1952, "held_out": 212}
+CAPTIONED: dict[Split, int] = {"train": 1567, "held_out": 130}
+"""Numbers of emoji with a caption."""
 SIZES = (16, 32, 64)
 GROUPS = (
     *("activities", "animals-nature", "component", "extras-openmoji", "extras-unicode", "food-drink", "objects"),
@@ -49,11 +52,14 @@ class OpenMoji(NoPreparation):
     """whether training outlines are paired with their emoji; held-out outlines always are"""
     balance: bool = False
     """whether all classes are drawn equally often in training, also rare ones"""
+    captions: bool = False
+    """whether a caption, of the Unicode names of the emoji, is its condition instead of the group; without those that
+    have none: 1,567 of 1,952 remain for training"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:
             raise SettingError(f"image_size = {self.image_size} is not supported by 'openmoji'; use 16, 32 or 64")
-        check_training_images(self.training_images, COUNTS["train"])
+        check_training_images(self.training_images, self._counts["train"])
 
     @property
     def spec(self) -> DataSpec:
@@ -61,11 +67,12 @@ class OpenMoji(NoPreparation):
         size = self.image_size
         return DataSpec(
             (3, size, size),
-            classes=len(GROUPS),
+            classes=0 if self.captions else len(GROUPS),
             flips=False,
-            class_names=GROUPS,
+            class_names=() if self.captions else GROUPS,
             source=(1, size, size),
             paired=("train", "held_out") if self.paired else ("held_out",),
+            captions=self._captions().captions if self.captions else None,
         )
 
     @property
@@ -74,8 +81,8 @@ class OpenMoji(NoPreparation):
         return Suggestion("dcgan", 3000, 64, metric="kd_efficientnet_lite0", controller="learnable:suite")
 
     def count(self, split: Split) -> int:
-        """Return 1,952 for training, or `training_images`; 212 held out."""
-        return COUNTS[split] if split == "held_out" else self.training_images or COUNTS[split]
+        """Return 1,952 for training, or `training_images`; 212 held out. Fewer with captions."""
+        return self._counts[split] if split == "held_out" else self.training_images or self._counts[split]
 
     def stream(self, split: Split, batch_size: int, seed: int) -> Stream:
         """Return endless shuffled batches of a split: pairs; for training without `paired`, unrelated sets.
@@ -83,27 +90,45 @@ class OpenMoji(NoPreparation):
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
         emoji = _emoji(self.image_size)
-        start, count = 0 if split == "train" else COUNTS["train"], self.count(split)
-        rows = start + torch.arange(count) * COUNTS[split] // count
+        available, count = self._rows(split), self.count(split)
+        rows = available[torch.arange(count) * len(available) // count]
         stream_type = PairedStream if split in self.spec.paired else UnpairedStream
         colour, outline, labels = ImageRows(emoji.colour, rows), ImageRows(emoji.outline, rows), emoji.labels[rows]
-        classes = group_by_class(labels, self.balance)
-        return stream_type(colour, outline, labels, batch_size, seed, split, classes)
+        classes = group_by_class(None if self.captions else labels, self.balance)
+        conditions = self._captions().tokens[rows] if self.captions else labels
+        return stream_type(colour, outline, conditions, batch_size, seed, split, classes)
+
+    @property
+    def _counts(self) -> dict[Split, int]:
+        return CAPTIONED if self.captions else COUNTS
+
+    def _rows(self, split: Split) -> Tensor:
+        """Return the rows of the emoji of a split, (M,) int64: all, or those with a caption."""
+        if self.captions:
+            captions = self._captions()
+            return captions.train if split == "train" else captions.held_out
+        start = 0 if split == "train" else COUNTS["train"]
+        return torch.arange(start, start + COUNTS[split])
+
+    def _captions(self) -> EmojiCaptions:
+        return emoji_captions(_emoji(self.image_size).codes, COUNTS["train"])
 
 
 class EmojiArrays(NamedTuple):
-    """Arrays of emoji: `colour` (N, 3, S, S) and `outline` (N, 1, S, S), uint8; `labels` (N,) int64."""
+    """Arrays of emoji: `colour` (N, 3, S, S) and `outline` (N, 1, S, S), uint8; `labels` (N,) int64; `codes`."""
 
     colour: Tensor
     outline: Tensor
     labels: Tensor
+    codes: tuple[str, ...]
 
 
 @lru_cache(maxsize=len(SIZES))
 def _emoji(size: int) -> EmojiArrays:
     """Return all emoji, training emoji first. Cached; do not modify."""
     original = _read(FILE)
-    return EmojiArrays(resize_images(original.colour, size), resize_images(original.outline, size), original.labels)
+    colour, outline = resize_images(original.colour, size), resize_images(original.outline, size)
+    return original._replace(colour=colour, outline=outline)
 
 
 def _read(file: Path) -> EmojiArrays:
@@ -116,6 +141,5 @@ def _read(file: Path) -> EmojiArrays:
         raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         colour = torch.from_numpy(arrays["colour"]).permute(0, 3, 1, 2).contiguous()
-        return EmojiArrays(
-            colour, torch.from_numpy(arrays["outline"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()
-        )
+        outline, labels = torch.from_numpy(arrays["outline"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()
+        return EmojiArrays(colour, outline, labels, tuple(code.decode() for code in arrays["codes"]))
