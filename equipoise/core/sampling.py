@@ -1,11 +1,15 @@
 """How to sample from a trained generator. Imports no torch."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
-from equipoise.errors import SettingError
+from equipoise.errors import SettingError, UnknownNameError
 
 NoiseMode = Literal["fixed", "none"]
+SamplerName = Literal["heun", "dpm_2m", "ddim", "ancestral"]
+"""Samplers of diffusion models, see :mod:`equipoise.nn.diffusion_samplers`."""
+HINTS = {"guidance": "it needs a diffusion model that was trained with labels, some of them withheld"}
+"""What an option needs to have an effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,8 @@ class Sampling:
     `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean, w'
     = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, appendix B). `cutoff`: number of first layers on which psi
     acts. `noise`: "none" turns off the noise that a generator adds to its layers; "fixed" is the noise of its buffers.
-    `steps`: number of evaluations of the network. `guidance`: weight of classifier-free guidance.
+    `steps`: number of evaluations of the network. `guidance`: weight w of classifier-free guidance (Ho and Salimans
+    2022), in units in which 1 is the conditional model and 0 the unconditional one. `sampler`: of a diffusion model.
     """
 
     truncation: float | None = None
@@ -24,6 +29,7 @@ class Sampling:
     noise: NoiseMode | None = None
     steps: int | None = None
     guidance: float | None = None
+    sampler: SamplerName | None = None
 
     def __post_init__(self) -> None:
         _check("truncation", self.truncation, above=0.0, advice="use a value such as 1")
@@ -33,6 +39,8 @@ class Sampling:
         _check("guidance", self.guidance, least=0.0, advice="use a value such as 1.5")
         if self.noise not in (None, "fixed", "none"):
             raise SettingError(f"noise = {self.noise}: it must be fixed or none")
+        if self.sampler is not None and self.sampler not in get_args(SamplerName):
+            raise UnknownNameError("sampler", self.sampler, get_args(SamplerName))
 
     def settings(self) -> dict[str, float | int | str]:
         """Return the fields that are set."""
@@ -44,7 +52,7 @@ class Sampling:
         for name in self.settings():
             if name not in samplings:
                 known = f"{model} has: {', '.join(sorted(samplings))}" if samplings else "it has no options of sampling"
-                raise SettingError(f"{name} has no effect in {model}; {known}")
+                raise SettingError(f"{name} has no effect in {model}; {HINTS.get(name, known)}")
 
 
 def _check(

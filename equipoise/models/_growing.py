@@ -28,6 +28,8 @@ MEASURED_AT = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of training at which steps are timed: their cost grows with the networks."""
 WIDTH_SIDE = 32
 """Side of the maps that have `width` channels."""
+Logits = Callable[[Networks, Batch, AdversarialMoment], Tensor]
+"""Function of networks, a batch and a moment that returns the logits of real samples."""
 
 
 class GrowingOptions(Protocol):
@@ -158,16 +160,18 @@ class Growth:
         """
         _write(model.networks, self.schedule.position(0.0))
         phases = [dataclasses.replace(phase, loss=self._faded_loss(phase)) for phase in model.phases]
-
-        def logits(networks: Networks, batch: Batch, moment: AdversarialMoment) -> Tensor:
-            return model.logits(networks, self._faded(batch, _level(networks, "discriminator").read()), moment)
-
+        logits = None if model.logits is None else self._faded_logits(model.logits)
         measured_at = MEASURED_AT if self.schedule.fades else model.measured_at
         return dataclasses.replace(model, phases=tuple(phases), logits=logits, measured_at=measured_at)
 
     def _faded_loss(self, phase: Phase) -> Callable[[Networks, Batch, AdversarialMoment], Loss]:
         return lambda networks, batch, moment: phase.loss(
             networks, self._faded(batch, self.position(networks, moment)), moment
+        )
+
+    def _faded_logits(self, logits: Logits) -> Logits:
+        return lambda networks, batch, moment: logits(
+            networks, self._faded(batch, _level(networks, "discriminator").read()), moment
         )
 
     def _faded(self, batch: Batch, position: int) -> Batch:

@@ -7,16 +7,16 @@ equation 3, with σ(t) = t). N levels before the last, 0, take N evaluations of 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+from equipoise.core.sampling import SamplerName
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Function of noisy images (B, ...) and noise levels (B,) that estimates the clean images."""
 Sampler = Callable[[Denoise, Tensor, Sequence[float]], Tensor]
 """Function (denoise, noisy images (B, ...) of the first level, levels) -> images (B, ...). Levels descend to 0."""
-SamplerName = Literal["heun", "dpm_2m", "ddim", "ancestral"]
 
 
 def karras_levels(count: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> tuple[float, ...]:

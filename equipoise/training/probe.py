@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from equipoise.core.data import Batch, Stream
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Moment
-from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.training.optimizers import autocast
 from equipoise.training.state import TrainingState
 
@@ -33,16 +32,23 @@ def real_samples(batches: Sequence[object]) -> Tensor | None:
     return torch.cat(parts) if parts else None
 
 
-def probe_logits(state: TrainingState, batches: Sequence[Batch], index: int, knobs: Knobs, progress: float) -> Tensor:
+def probe_logits(
+    state: TrainingState, batches: Sequence[Batch], index: int, knobs: Knobs, progress: float
+) -> Tensor | None:
     """Return the logits of the discriminator for batches of real samples, flattened: (N,) or longer.
+
+    None for a model without discriminator.
 
     Computed in training mode with the augmentation of training; buffers are restored afterwards, and random numbers
     come from a separate generator, seeded with `index`.
     """
+    compute_logits = state.model.logits
+    if compute_logits is None:
+        return None
     generator = torch.Generator(state.device).manual_seed(index)
     moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
     with restored_buffers(state.model.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
-        logits = [state.model.logits(state.model.networks, batch.to(state.device), moment) for batch in batches]
+        logits = [compute_logits(state.model.networks, batch.to(state.device), moment) for batch in batches]
     return torch.cat([part.flatten() for part in logits])
 
 
@@ -62,14 +68,17 @@ def restored_buffers(networks: Iterable[nn.Module]) -> Iterator[None]:
 def generate_samples(
     state: TrainingState, latents: Tensor, condition: Tensor | None, batch_size: int = GENERATION_BATCH
 ) -> Tensor:
-    """Generate samples with the averaged generator: (N, ...) float32 on the CPU, for latents and labels (N, ...)."""
+    """Generate samples with the averaged generator: (N, ...) float32 on the CPU, for latents and labels (N, ...).
+
+    They are sampled as at a glance: `Model.glance`.
+    """
     parts = []
     with evaluation_mode(state.sampling_networks.values()), autocast(state.precision, state.device):
         for start in range(0, len(latents), batch_size):
             rows = slice(start, start + batch_size)
             labels = None if condition is None else condition[rows].to(state.device)
             samples = state.model.generate(
-                state.sampling_networks, latents[rows].to(state.device), labels, DEFAULT_SAMPLING
+                state.sampling_networks, latents[rows].to(state.device), labels, state.model.glance
             )
             parts.append(samples.float().cpu())
     return torch.cat(parts)

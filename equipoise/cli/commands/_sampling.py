@@ -19,8 +19,13 @@ SPACE_HELP = (
 )
 
 
-def add_sampling_flags(parser: Parser, *, truncation: bool = True, psi: bool = True) -> None:
-    """Add the flags of sampling: --truncation, --psi, --cutoff and --noise. One without effect is an error later."""
+def add_sampling_flags(
+    parser: Parser, *, truncation: bool = True, psi: bool = True, diffusion: bool = True, steps: str = "--steps"
+) -> None:
+    """Add the flags of sampling. One without effect in the model is an error later.
+
+    `diffusion`: those of diffusion models, too; `steps`: the flag of their number of evaluations.
+    """
     if truncation:
         parser.add_argument(
             "--truncation", type=float, metavar="T", help="limit latents to [-T, T]: better but less diverse samples"
@@ -39,6 +44,29 @@ def add_sampling_flags(parser: Parser, *, truncation: bool = True, psi: bool = T
     parser.add_argument(
         "--noise", metavar="fixed|none", help="noise of the layers of a model with styles; default: fixed"
     )
+    if diffusion:
+        _add_diffusion_flags(parser, steps)
+
+
+def _add_diffusion_flags(parser: Parser, steps: str) -> None:
+    """Add the flags of samplers of diffusion models."""
+    parser.add_argument(
+        steps,
+        dest="sampling_steps",
+        type=int,
+        metavar="N",
+        help="evaluations of the network per sample of a diffusion model; default: its option steps",
+    )
+    parser.add_argument(
+        "--sampler", metavar="NAME", help="sampler of a diffusion model: heun, dpm_2m, ddim or ancestral"
+    )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="classifier-free guidance of a diffusion model with labels: 1 changes nothing; 2: more typical samples of "
+        "their class, but less diverse",
+    )
 
 
 def add_space_flag(parser: Parser) -> None:
@@ -50,8 +78,9 @@ def sampling_of(args: argparse.Namespace) -> "Sampling":
     """Return how to sample. Raises SettingError for a value out of range."""
     from equipoise.core.sampling import Sampling
 
-    values = {name: getattr(args, name, None) for name in ("truncation", "psi", "cutoff", "noise")}
-    return Sampling(**values)
+    names = ("truncation", "psi", "cutoff", "noise", "guidance", "sampler")
+    values = {name: getattr(args, name, None) for name in names}
+    return Sampling(**values, steps=getattr(args, "sampling_steps", None))
 
 
 def space_of(args: argparse.Namespace, generator: "Generator") -> "Space":

@@ -76,7 +76,7 @@ def add_arguments(parser: Parser) -> None:
         "default: all",
     )
     add_label_flag(parser, "default: directions of all classes")
-    add_sampling_flags(parser, truncation=False)
+    add_sampling_flags(parser, truncation=False, diffusion=False)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered sample; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)

@@ -71,7 +71,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_space_flag(parser)
     add_label_flag(parser, "default: all, so that a row has the class of its start")
-    add_sampling_flags(parser)
+    add_sampling_flags(parser, steps="--sampling-steps")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)

@@ -65,7 +65,7 @@ def add_arguments(parser: Parser) -> None:
         "default: the first half",
     )
     add_label_flag(parser, "default: each class in turn")
-    add_sampling_flags(parser, truncation=False)
+    add_sampling_flags(parser, truncation=False, diffusion=False)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the numbered samples; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)

@@ -61,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
         "default: efficientnet_lite0",
     )
     add_label_flag(parser, "here the class whose mean style is the start; default: the mean of all classes")
-    add_sampling_flags(parser, truncation=False, psi=False)
+    add_sampling_flags(parser, truncation=False, psi=False, diffusion=False)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the optimiser's noise; default: 0")
     add_force_flag(parser)
     add_json_flag(parser)
