@@ -66,6 +66,7 @@ BUILD_PLUGS_BY_NAME = {
         "meta",
         "cli",
     ),
+    "models",  # a model that learns from another one, such as distill
 }
 MOST_ARROWS = 130
 

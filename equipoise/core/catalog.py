@@ -269,6 +269,12 @@ def _split_lists(cls: type[object], values: Mapping[str, object]) -> dict[str, o
     }
 
 
+def has_option(kind: PlugKind, name: str, option: str) -> bool:
+    """Return whether a plug has an option of this name."""
+    plug = load(kind, name)
+    return dataclasses.is_dataclass(plug) and option in {field.name for field in dataclasses.fields(plug)}
+
+
 def summary(kind: PlugKind, name: str) -> str:
     """Return the first line of the docstring of a plug's module."""
     return (inspect.getdoc(inspect.getmodule(load(kind, name))) or "").partition("\n")[0]

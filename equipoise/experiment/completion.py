@@ -48,6 +48,7 @@ def complete(experiment: Experiment) -> Experiment:
         data = _build_resolved_data(data_spec)
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
+    model = _with_teacher(model, start_from, data)
     knobs, schedules = _split_knobs(experiment.knobs or {})
     controller = experiment.controller or PlugSpec(_suggested_controller(data, model, has_schedules=bool(schedules)))
     controller = _with_all_options("controllers", _with_absolute_policy(controller))
@@ -255,6 +256,13 @@ def _model_of_checkpoint(start_from: str | None) -> PlugSpec | None:
     path = Path(start_from)
     folder = path.parents[1] if path.parent.name == CHECKPOINTS_FOLDER else path
     return parse_experiment(Run(folder).experiment(), str(folder)).model
+
+
+def _with_teacher(model: PlugSpec, start_from: str | None, data: "DataSet") -> PlugSpec:
+    """Return a model whose teacher, if it learns from one, is the model of the run to start from."""
+    from equipoise.experiment.start import with_teacher
+
+    return with_teacher(model, start_from, data.spec)
 
 
 def _default_threads(spec: "DataSpec") -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import assemble, check_schedules
 from equipoise.experiment.completion import complete
-from equipoise.experiment.launch import transfer_weights
 from equipoise.experiment.memory_errors import memory_errors
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment
+from equipoise.experiment.start import transfer_weights
 from equipoise.experiment.time_budget import set_steps
 from equipoise.training.loop import train
 

@@ -19,6 +19,7 @@ from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.memory_errors import memory_errors
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment, build_data, require
+from equipoise.experiment.start import find_start, transfer_weights
 from equipoise.experiment.time_budget import set_steps
 from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
@@ -29,10 +30,6 @@ from equipoise.training.compilation import compilation_errors, compile_generator
 from equipoise.training.loop import Training, restore, train
 from equipoise.training.plan import never_interrupted
 from equipoise.training.rollback import initial_tensors
-from equipoise.training.state import TrainingState
-
-MIN_SHARE = 0.05
-"""Smallest share of a network that must fit; below it, the checkpoint is probably of another model or width."""
 
 
 def start(
@@ -167,10 +164,17 @@ def load_initial_weights(training: Training, experiment: Experiment) -> None:
 
 
 def _reload_initial_weights(training: Training, experiment: Experiment, folder: Path, *, has_checkpoint: bool) -> None:
-    """Load the initial weights of a resumed run. Those of another run may be missing if the run has a checkpoint."""
+    """Load the initial weights of a resumed run.
+
+    Those of another run may be missing if the run has a checkpoint, unless networks that it does not store are among
+    them. Raises RunError if weights are missing, or if a frozen network has other weights than when the run started.
+    """
     try:
         load_initial_weights(training, experiment)
     except (RunError, CheckpointError) as error:
+        model = training.state.model
+        if any(name.partition(".")[0] in model.frozen for name in model.inherits):
+            raise RunError(f"{folder} cannot be resumed without its teacher: {error}") from error
         if not has_checkpoint:
             raise RunError(
                 f"{folder} has no checkpoint yet, and the weights that it starts from are no longer in "
@@ -196,28 +200,6 @@ def _record_events(training: Training, experiment: Experiment, log: Log) -> Iter
                 write_final_weights(training, log.run.folder)
             log.record(event)
             yield event
-
-
-def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
-    """Load the weights of another run that fit; returns the share of each network that was loaded, from 0 to 1.
-
-    `start`: a checkpoint, or a run, whose last checkpoint is used. Raises CheckpointError if there is none, or if
-    less than MIN_SHARE of every network fits.
-    """
-    path = find_start(start)
-    shares = state.transfer_weights(checkpoint.read(path).tensors)
-    if max(shares.values()) < MIN_SHARE:
-        summary = " and ".join(f"{share:.0%} of the {name}" for name, share in shares.items())
-        raise CheckpointError(f"{path} fits only {summary}; use the same model and width as that run")
-    return shares
-
-
-def find_start(start: Path) -> Path:
-    """Return a checkpoint, or the last one of a run. Raises CheckpointError, naming the problem, if there is none."""
-    if (path := checkpoint.latest(start)) is not None:
-        return path
-    problem = "does not exist" if not start.exists() else "is a file" if start.is_file() else "has no checkpoint"
-    raise CheckpointError(f"--from {start} {problem}; give the folder of a run, or one of its checkpoints")
 
 
 def write_final_weights(training: Training, folder: Path) -> None:

@@ -107,6 +107,15 @@ class Denoiser(nn.Module):
         factors = self.scale(sigma)
         return self.network.features(factors.input * noisy.float(), factors.noise, labels)
 
+    def forward_with_features(
+        self, noisy: Tensor, sigma: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute what :meth:`forward` and :meth:`features` return, in one pass, for a denoiser with a discriminator."""
+        factors = self.scale(sigma)
+        noisy = noisy.float()
+        output, maps = self.network.forward_with_features(factors.input * noisy, factors.noise, labels)
+        return factors.skip * noisy + factors.output * output.float(), maps
+
     def weight(self, sigma: Tensor) -> Tensor:
         """Compute λ(σ) = 1 / c_out², (B, 1, 1, 1): the weight of |D - y|² that makes the network's loss that of F.
 

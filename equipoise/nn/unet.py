@@ -107,14 +107,16 @@ class UNet(nn.Module):
         embedding = self.embedding(noise, labels, augmentation)
         maps = self._encode(image, embedding, generator)
         hidden = self._transform_middle(maps[-1], embedding, generator)
-        for module in self.decoder:
-            if isinstance(module, ResamplingConvolution):
-                hidden = module(hidden)
-            elif isinstance(module, EmbeddingBlock):
-                joined = hidden if module.resampling == "up" else torch.cat([hidden, maps.pop()], dim=1)
-                hidden = module(joined, embedding, generator)
-        output: Tensor = self.exit(silu(self.exit_norm(hidden)))
-        return output
+        return self._decode(maps, hidden, embedding, generator)
+
+    def forward_with_features(
+        self, image: Tensor, noise: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute what :meth:`forward` and :meth:`features` return, in one pass."""
+        embedding = self.embedding(noise, labels)
+        maps = self._encode(image, embedding, None)
+        hidden = self._transform_middle(maps[-1], embedding, None)
+        return self._decode(maps, hidden, embedding, None), hidden
 
     def features(self, image: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute the maps in the middle of the lowest level, (B, F, H / multiple, W / multiple), without the decoder.
@@ -137,6 +139,18 @@ class UNet(nn.Module):
         for block in self.middle:
             maps = block(maps, embedding, generator)
         return maps
+
+    def _decode(self, maps: list[Tensor], hidden: Tensor, embedding: Tensor, generator: Generator | None) -> Tensor:
+        """Return the output from all maps of the encoder, and those of the middle."""
+        maps = maps.copy()
+        for module in self.decoder:
+            if isinstance(module, ResamplingConvolution):
+                hidden = module(hidden)
+            elif isinstance(module, EmbeddingBlock):
+                joined = hidden if module.resampling == "up" else torch.cat([hidden, maps.pop()], dim=1)
+                hidden = module(joined, embedding, generator)
+        output: Tensor = self.exit(silu(self.exit_norm(hidden)))
+        return output
 
     def _attends(self, level: int) -> bool:
         return self.layout.size >> level == self.layout.attention
