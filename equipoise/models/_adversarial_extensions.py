@@ -65,13 +65,15 @@ class Extensions:
 
     `knobs`: class of its knobs; those that it adds always act. `draw`: how fakes are drawn in training, None for
     normal latents; random numbers come from the generator of the moment. `prepare(networks, moment)`: runs at the start
-    of the discriminator's phase, such as to set the level of growing networks. `discriminator_terms`,
-    `generator_terms`: of L_D and L_G. `phases`: run after the generator's.
+    of the discriminator's phase, such as to set the level of growing networks. `transform(samples, moment)`: last
+    change of all inputs of the discriminator, after augmentation and noise. `discriminator_terms`, `generator_terms`:
+    of L_D and L_G. `phases`: run after the generator's.
     """
 
     knobs: type[AdversarialKnobs] = AdversarialKnobs
     draw: Draw | None = None
     prepare: Callable[[Networks, AdversarialMoment], None] = do_nothing
+    transform: Callable[[Tensor, AdversarialMoment], Tensor] | None = None
     discriminator_terms: Terms = no_terms
     generator_terms: Terms = no_terms
     phases: Sequence[Phase] = ()

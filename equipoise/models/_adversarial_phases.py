@@ -149,10 +149,12 @@ class AdversarialPhases:
         return cast(Tensor, networks["generator"](latent, labels))
 
     def _augment(self, samples: Tensor, moment: AdversarialMoment) -> Tensor:
-        """Apply augmentation and instance noise to samples, real or fake, before they enter the discriminator."""
+        """Apply augmentation, instance noise and the model's own transform to samples, real or fake."""
         if self.augmentations:
             samples = augment(samples, moment.knobs.augment_p, moment.generator, self.augmentations)
-        return instance_noise(samples, moment.knobs.instance_noise, moment.generator)
+        samples = instance_noise(samples, moment.knobs.instance_noise, moment.generator)
+        transform = self.extensions.transform
+        return samples if transform is None else transform(samples, moment)
 
 
 def sample_labels(low: float, high: float, logits: Tensor, moment: AdversarialMoment) -> Tensor:

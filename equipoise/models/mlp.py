@@ -6,12 +6,11 @@ two dimensions, as in Lin 2018 (PacGAN): after 3,000 steps, 90 % of the samples 
 with a third for a latent of 64 dimensions.
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from torch import Generator, Tensor, nn
+from torch import Generator
 
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
@@ -24,13 +23,10 @@ from equipoise.models._adversarial_options import (
     Fakes,
     OptimizerName,
     validate_adversarial_options,
-    validate_counts,
 )
-from equipoise.nn.initialize import orthogonal_
+from equipoise.models._perceptrons import Activation, perceptron_networks
 
 __all__ = ["MLP"]
-
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +69,7 @@ class MLP:
     # Networks
     width: int = 256
     depth: int = 2
-    activation: Literal["relu", "leaky_relu", "tanh"] = "leaky_relu"
+    activation: Activation = "leaky_relu"
 
     def __post_init__(self) -> None:
         validate_adversarial_options(self)
@@ -83,47 +79,4 @@ class MLP:
         if not spec.is_points:
             kind, alternative = ("images", "dcgan") if spec.vocabulary is None else ("sentences", "seqgan")
             raise SettingError(f"mlp generates points, not {kind}; use --model {alternative} for this data")
-        validate_counts(width=self.width, depth=self.depth)
-        (size,) = spec.shape
-        networks = {
-            "generator": _Generator(self._layers(self.latent_dim, size)),
-            "discriminator": _Discriminator(self._layers(size, 1)),
-        }
-        for network in networks.values():
-            orthogonal_(network, generator)
-        return adversarial_model("mlp", self, networks, generator)
-
-    def _layers(self, in_features: int, out_features: int) -> list[nn.Module]:
-        widths = [in_features, *[self.width] * self.depth]
-        hidden = [
-            layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), ACTIVATIONS[self.activation]())
-        ]
-        return [*hidden, nn.Linear(widths[-1], out_features)]
-
-
-class _Generator(nn.Module):
-    def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
-        """Generate points (B, D) from latents (B, L)."""
-        points: Tensor = self.layers(latent)
-        return points
-
-
-class _Discriminator(nn.Module):
-    def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__()
-        self.hidden = nn.Sequential(*layers[:-1])
-        self.last = layers[-1]
-
-    def features(self, samples: Tensor) -> Tensor:
-        """Compute features (B, width) of points (B, D)."""
-        features: Tensor = self.hidden(samples)
-        return features
-
-    def logits(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        """Compute logits (B,) from features (B, width)."""
-        logits: Tensor = self.last(features)
-        return logits.squeeze(1)
+        return adversarial_model("mlp", self, perceptron_networks(self, spec, generator), generator)

@@ -1,5 +1,6 @@
 """Adaptive augmentation: the rule of Karras 2020, and its bounds."""
 
+import dataclasses
 import math
 
 import pytest
@@ -9,18 +10,19 @@ from equipoise.core import catalog
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
+from equipoise.models._diffusion import DiffusionKnobs
 
 BASE = AdversarialKnobs()
 
 
 def trajectory(controller, values, count, start=BASE):
-    """augment_p after each of `count` evenly spaced readings."""
+    """The knob after each of `count` evenly spaced readings."""
     state, knobs, path = controller.initial(start), start, []
     for number in range(1, count + 1):
         signals = Signals(**{controller.signal: values(number)})
         turn = controller.update(state, Observation(number, number / count, signals, Health(), knobs))
         state, knobs = turn.state, knobs.step_towards(turn.knobs)
-        path.append(knobs.augment_p)
+        path.append(knobs.values()[controller.knob])
     return path
 
 
@@ -82,3 +84,28 @@ def test_invalid_options_are_refused() -> None:
     with pytest.raises(SettingError, match=r"share = 0: it must be above 0"):
         ADA(share=0)
     assert catalog.build("controllers", "ada:sign").signal == "sign_real"
+
+
+def test_length_of_the_diffusion_follows_the_rule_of_its_paper() -> None:
+    """T <- T + sign(r_d - 0.6) C between 10 and 1,000, C = images · 1,000 / kimg (Wang 2022, section 3.3)."""
+    start = DiffusionKnobs(diffusion_steps=10)
+    controller = catalog.build("controllers", "ada:diffusion")
+    assert controller.required_knobs() == {"diffusion_steps"}
+    values = [0.9, 0.9, 0.9, 0.3, 0.62, 0.9, 0.9, 0.1, 0.1, 0.9]
+    steps, expected = 10.0, []
+    for number in range(40):
+        beyond = values[number % 10] - 0.6
+        steps = min(max(steps + 1000 / (0.2 * 40) * math.copysign(abs(beyond) > 0.05, beyond), 10.0), 1000.0)
+        expected.append(steps)
+    path = trajectory(dataclasses.replace(controller, step=1.0), lambda n: values[(n - 1) % 10], 40, start)
+    assert path == pytest.approx(expected)
+    assert trajectory(controller, lambda n: 1.0, 40, start)[-1] == 1000
+    assert trajectory(controller, lambda n: 0.0, 40, start)[-1] == 10
+
+
+def test_bounds_of_the_length_of_the_diffusion() -> None:
+    assert ADA(knob="diffusion_steps", most=500).upper_bound == 500
+    with pytest.raises(SettingError, match=r"most = 2000 is out of range; choose 0 to 1000"):
+        ADA(knob="diffusion_steps", most=2000)
+    with pytest.raises(SettingError, match=r"least = 600 is out of range; choose 0 to 500"):
+        ADA(knob="diffusion_steps", least=600, most=500)
