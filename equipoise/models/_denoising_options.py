@@ -19,6 +19,9 @@ SMALLEST_SIDE, LARGEST_SIDE, MAX_CHANNELS = 8, 1024, 4
 LOWEST_SIDE = 4
 """Shorter side of the lowest level of a network whose levels follow from the size of the images: 4 to 7."""
 
+WIDTHS = {64: 12, 32: 16, 0: 24}
+"""Shorter side from which on a network has this width, unless another is given: seconds per step are similar."""
+
 
 @dataclass(frozen=True, slots=True)
 class DenoisingKnobs(Knobs):
@@ -34,20 +37,21 @@ class DenoisingKnobs(Knobs):
 class DenoisingOptions(Protocol):
     """Options of diffusion models.
 
-    `width`: channels of the first level. `multipliers`: channels of each level as multiples of `width`; each level has
-    half the size of the one before. Empty for levels down to 4 pixels: 1, and 2 from the third largest on, but at least
-    1,2,2. `blocks`: residual blocks per level. `attention`: side of the maps with self-attention, 0 for none; the
-    lowest level always has it. `dropout`: probability of dropout in residual blocks, in training. `conditional`: use
-    class labels; None to use them if the data has them. `label_dropout`: share of labels that are withheld in training,
-    for `guidance`. `augment`: whether the network has inputs that describe an augmentation, for the knob augment_p.
-    `warmup`: images after which the learning rate has its full value. `max_grad_norm`: norm to which gradients are
-    clipped, None for no limit. `sampler`, `sampling_steps`: sampler and number of evaluations per sample, unless others
-    are given for sampling; see :mod:`equipoise.nn.diffusion_samplers`. `preview_steps`: evaluations per sample during
-    training, by dpm_2m. `knobs`: values that differ from the defaults of the knobs.
+    `width`: channels of the first level; None for 24 below 32 pixels, 16 below 64, else 12. `multipliers`: channels of
+    each level as multiples of `width`; each level has half the size of the one before. Empty for levels down to 4
+    pixels, of which the last three are twice as wide as those before: 1,2,2 for 16 pixels, 1,1,2,2,2 for 64. `blocks`:
+    residual blocks per level. `attention`: side of the maps with self-attention, 0 for none; the lowest level always
+    has it. `dropout`: probability of dropout in residual blocks, in training. `conditional`: use class labels; None to
+    use them if the data has them. `label_dropout`: share of labels that are withheld in training, for `guidance`.
+    `augment`: whether the network has inputs that describe an augmentation, for the knob augment_p. `warmup`: images
+    after which the learning rate has its full value. `max_grad_norm`: norm to which gradients are clipped, None for no
+    limit. `sampler`, `sampling_steps`: sampler and number of evaluations per sample, unless others are given for
+    sampling; see :mod:`equipoise.nn.diffusion_samplers`. `preview_steps`: evaluations per sample during training, by
+    dpm_2m. `knobs`: values that differ from the defaults of the knobs.
     """
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int | None: ...
     @property
     def multipliers(self) -> tuple[int, ...]: ...
     @property
@@ -79,7 +83,7 @@ class DenoisingOptions(Protocol):
 def validate_denoising_options(options: DenoisingOptions) -> None:
     """Raise SettingError for an option outside its range."""
     validate_counts(
-        width=options.width,
+        width=1 if options.width is None else options.width,
         blocks=options.blocks,
         sampling_steps=options.sampling_steps,
         preview_steps=options.preview_steps,
@@ -132,7 +136,7 @@ def unet_layout(name: str, options: DenoisingOptions, spec: DataSpec, kind: Bloc
     return UNetLayout(
         image_channels=channels,
         size=max(sides),
-        width=options.width,
+        width=options.width or next(width for side, width in WIDTHS.items() if min(sides) >= side),
         multipliers=multipliers,
         blocks=options.blocks,
         attention=options.attention,

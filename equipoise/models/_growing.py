@@ -28,7 +28,7 @@ MEASURED_AT = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of training at which steps are timed: their cost grows with the networks."""
 WIDTH_SIDE = 32
 """Side of the maps that have `width` channels."""
-Logits = Callable[[Networks, Batch, AdversarialMoment], Tensor]
+LogitsOfReals = Callable[[Networks, Batch, AdversarialMoment], Tensor]
 """Function of networks, a batch and a moment that returns the logits of real samples."""
 
 
@@ -169,7 +169,7 @@ class Growth:
             networks, self._faded(batch, self.position(networks, moment)), moment
         )
 
-    def _faded_logits(self, logits: Logits) -> Logits:
+    def _faded_logits(self, logits: LogitsOfReals) -> LogitsOfReals:
         return lambda networks, batch, moment: logits(
             networks, self._faded(batch, _level(networks, "discriminator").read()), moment
         )

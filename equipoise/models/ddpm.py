@@ -20,7 +20,7 @@ from equipoise.models._denoising import denoising_model
 from equipoise.models._denoising_options import UNUSED_KNOBS, DenoisingKnobs, unet_layout, validate_denoising_options
 from equipoise.nn.denoiser import Denoiser, NoisePrediction
 from equipoise.nn.diffusion_samplers import karras_levels
-from equipoise.nn.unet import UNet, initialise_unet
+from equipoise.nn.unet import DenoisingUNet, initialise_unet
 
 __all__ = ["DDPM"]
 
@@ -50,7 +50,7 @@ class DDPM:
     }
 
     # Diffusion models: DenoisingOptions in _denoising_options.py
-    width: int = 24
+    width: int | None = None
     multipliers: tuple[int, ...] = ()
     blocks: int = 1
     attention: int = 8
@@ -78,7 +78,7 @@ class DDPM:
 
         Raises SettingError for other data.
         """
-        network = UNet(unet_layout("ddpm", self, spec, "ddpm"))
+        network = DenoisingUNet(unet_layout("ddpm", self, spec, "ddpm"))
         initialise_unet(network, generator)
         scale = NoisePrediction(CHAIN)
         schedule = ChainNoise(scale, self.sigma_max)

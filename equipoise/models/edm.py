@@ -22,7 +22,7 @@ from equipoise.models._denoising import denoising_model
 from equipoise.models._denoising_options import UNUSED_KNOBS, DenoisingKnobs, unet_layout, validate_denoising_options
 from equipoise.nn.denoiser import Denoiser, VarianceScale
 from equipoise.nn.diffusion_samplers import karras_levels
-from equipoise.nn.unet import UNet, initialise_unet
+from equipoise.nn.unet import DenoisingUNet, initialise_unet
 
 __all__ = ["EDM"]
 
@@ -65,7 +65,7 @@ class EDM:
     }
 
     # Diffusion models: DenoisingOptions in _denoising_options.py
-    width: int = 24
+    width: int | None = None
     multipliers: tuple[int, ...] = ()
     blocks: int = 1
     attention: int = 8
@@ -95,7 +95,7 @@ class EDM:
 
         Raises SettingError for other data.
         """
-        network = UNet(unet_layout("edm", self, spec, "ddpm++"))
+        network = DenoisingUNet(unet_layout("edm", self, spec, "ddpm++"))
         initialise_unet(network, generator)
         denoiser = Denoiser(network, VarianceScale(self.sigma_data))
         return denoising_model("edm", self, denoiser, LogNormalNoise(self), EDMKnobs(), spec)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from equipoise.nn.unet import UNet
+from equipoise.nn.unet import DenoisingUNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class NoisePrediction(nn.Module):
 class Denoiser(nn.Module):
     """D(x; σ): noisy images and their noise levels -> estimates of the clean images.
 
-    `network`: F, see :class:`equipoise.nn.unet.UNet`. `scale`: the factors around it. The factors and sums are float32,
-    also in low precision.
+    `network`: F, see :class:`equipoise.nn.unet.DenoisingUNet`. `scale`: the factors around it. The factors and sums are
+    float32, also in low precision.
     """
 
-    def __init__(self, network: UNet, scale: VarianceScale | NoisePrediction) -> None:
+    def __init__(self, network: DenoisingUNet, scale: VarianceScale | NoisePrediction) -> None:
         super().__init__()
         self.network, self.scale = network, scale
 
@@ -110,7 +110,7 @@ class Denoiser(nn.Module):
     def forward_with_features(
         self, noisy: Tensor, sigma: Tensor, labels: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute what :meth:`forward` and :meth:`features` return, in one pass, for a denoiser with a discriminator."""
+        """Compute what :meth:`forward` and :meth:`features` return, in one pass."""
         factors = self.scale(sigma)
         noisy = noisy.float()
         output, maps = self.network.forward_with_features(factors.input * noisy, factors.noise, labels)

@@ -57,7 +57,7 @@ class UNetLayout:
         return self.width * self.multipliers[-1]
 
 
-class UNet(nn.Module):
+class DenoisingUNet(nn.Module):
     """U-Net: noisy images and noise levels -> images of the same shape. Initially the output is 0.
 
     Draw initial weights with :func:`initialise_unet`.
@@ -180,7 +180,7 @@ class UNet(nn.Module):
 
 
 @torch.no_grad()
-def initialise_unet(network: UNet, generator: Generator) -> None:
+def initialise_unet(network: DenoisingUNet, generator: Generator) -> None:
     """Initialise weights by Glorot's uniform distribution (Ho 2020's code), biases 0.
 
     The last convolutions of residual blocks and of the network are 0, so that blocks start as the identity and the
