@@ -34,7 +34,26 @@ class DenoisingKnobs(Knobs):
     )
 
 
-class DenoisingOptions(Protocol):
+class UNetOptions(Protocol):
+    """Options of recipes that build a U-Net; their meaning is that of DenoisingOptions."""
+
+    @property
+    def width(self) -> int | None: ...
+    @property
+    def multipliers(self) -> tuple[int, ...]: ...
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def attention(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def conditional(self) -> bool | None: ...
+    @property
+    def augment(self) -> bool: ...
+
+
+class DenoisingOptions(UNetOptions, Protocol):
     """Options of diffusion models.
 
     `width`: channels of the first level; None for 24 below 32 pixels, 16 below 64, else 12. `multipliers`: channels of
@@ -51,21 +70,7 @@ class DenoisingOptions(Protocol):
     """
 
     @property
-    def width(self) -> int | None: ...
-    @property
-    def multipliers(self) -> tuple[int, ...]: ...
-    @property
-    def blocks(self) -> int: ...
-    @property
-    def attention(self) -> int: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def conditional(self) -> bool | None: ...
-    @property
     def label_dropout(self) -> float: ...
-    @property
-    def augment(self) -> bool: ...
     @property
     def warmup(self) -> int: ...
     @property
@@ -110,7 +115,7 @@ def check_evaluations(sampler: SamplerName, steps: int) -> None:
         )
 
 
-def unet_layout(name: str, options: DenoisingOptions, spec: DataSpec, kind: BlockKind) -> UNetLayout:
+def unet_layout(name: str, options: UNetOptions, spec: DataSpec, kind: BlockKind) -> UNetLayout:
     """Return the layout of the network of a model. Raises SettingError for data that it cannot generate."""
     if not spec.is_image:
         known = {"points": "mlp", "sentences": "seqgan", "sequences": "dcgan"}
