@@ -34,6 +34,7 @@ SMALLEST = (
 NARROW = {
     **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3)},
     **{"likelihood_steps": 1, "discriminator_pretraining_steps": 1, "autoencoding_steps": 1, "swapping_steps": 1},
+    "teacher": {"model": "edm", "options": {"width": 4, "attention": 0, "augment": False}},  # untrained
 }
 BATCH = 4
 
