@@ -10,7 +10,7 @@ checkpoints/step-….partial appears for the k-th time, or 3 to 12 ms later. Suc
 is still there; a kill that came too late (the run had finished, the checkpoint was complete) is repeated. Each run is
 completed by `equipoise resume`. Two processes in parallel, one thread each.
 
-Compared with the first uninterrupted run, by SHA-256: generator.safetensors and discriminator.safetensors; the last
+Compared with the first uninterrupted run, by SHA-256: all weight files; the last
 checkpoint (every tensor, random states included, and its JSON except seconds); the valid events (`Run.lines()`),
 except the lines `resumed` and all keys `seconds`; all sample images.
 
@@ -79,7 +79,7 @@ def digests(folder: Path) -> dict[str, str]:
         part for path in sorted((folder / SAMPLES_FOLDER).iterdir()) for part in (path.name.encode(), path.read_bytes())
     ]
     return {
-        "weights": _digest((folder / f"{name}.safetensors").read_bytes() for name in ("generator", "discriminator")),
+        "weights": _digest(path.read_bytes() for path in sorted(folder.glob("*.safetensors"), reverse=True)),
         "checkpoint": _digest([*tensors, json.dumps(values, sort_keys=True).encode()]),
         "events": _digest(json.dumps(event, sort_keys=True).encode() for event in events),
         "samples": _digest(pictures),
