@@ -8,10 +8,10 @@ from pathlib import Path
 from _plane import HERE
 from _results import ROOT, create_parser
 
-from equipoise.comparison import page, plan_runs
+from equipoise.comparison import page, run_checks
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.jobs import execute_jobs
-from equipoise.comparison.plan import load_plan, reduce_plan
+from equipoise.comparison.plan_files import load_plan, reduce_plan
 
 PLANS = ROOT / "experiments" / "compare"
 
@@ -38,7 +38,7 @@ def run_plan(name: str, folder: ComparisonFolder, args: argparse.Namespace) -> N
     """Run everything that is missing of a plan."""
     path = PLANS / f"{name}.toml"
     plan = reduce_plan(load_plan(path), args.steps, args.seeds)
-    plan_runs.check_plan(plan)
+    run_checks.check_plan(plan)
     plan = create_or_open(folder, plan, path.read_text())
     for event in execute_jobs(plan, folder, args.processes):
         failure = f": {event.error}" if event.error else ""

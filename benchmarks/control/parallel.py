@@ -25,7 +25,8 @@ from _results import Item, Result, Results, create_parser, table, write
 from equipoise.comparison import page, results
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
 from equipoise.comparison.jobs import execute_jobs
-from equipoise.comparison.plan import ComparisonPlan, plan_from_values
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_files import plan_from_values
 
 TARGET = 0.9
 ARMS = ("fixed", "annealed", "rank", "random")

@@ -7,7 +7,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 
-from equipoise.comparison.plan import ComparisonPlan, base_name, check_disjoint_data
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_checks import base_name, check_disjoint_data
 from equipoise.controllers.chain import Chain
 from equipoise.core import catalog
 from equipoise.errors import EquipoiseError

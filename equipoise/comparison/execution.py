@@ -1,4 +1,4 @@
-"""Execution of one job of a comparison: training and measuring a run, or measuring the anchors of a task."""
+"""Execution of one job of a comparison: a run, the anchors of a task, or the calibration of its budget."""
 
 import dataclasses
 import shutil
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from equipoise.comparison import measurements, plan_runs, scores
+from equipoise.comparison import calibration, measurements, plan_runs, scores
 from equipoise.comparison.folder import ComparisonFolder, open_comparison, read_json, read_tuned_arms, write_json
 from equipoise.comparison.measurements import CostClock, Measurement
-from equipoise.comparison.plan import ComparisonPlan, Task
+from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.core.events import Finished, FinishReason, Resumed, Saved
 from equipoise.errors import RunError
 from equipoise.experiment import launch
+from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import Experiment, require
 from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
@@ -23,16 +24,25 @@ from equipoise.training import checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A run, or the anchors of a setting."""
+class CalibratedTask:
+    """A task with a budget, whose arms are calibrated."""
 
-    spec: RunSpec | TaskSetting
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, the anchors of a setting, or the calibration of a task."""
+
+    spec: RunSpec | TaskSetting | CalibratedTask
 
     @property
     def name(self) -> str:
         """Name of the job and of its files."""
         if isinstance(self.spec, RunSpec):
             return self.spec.name
+        if isinstance(self.spec, CalibratedTask):
+            return f"calibration.{self.spec.task}"
         return f"anchors.{'tuning.' * self.spec.tuning}{self.spec.name}"
 
 
@@ -42,6 +52,10 @@ def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bo
     if isinstance(job.spec, TaskSetting):
         execute_anchors(folder, job.spec)
         return True
+    if isinstance(job.spec, CalibratedTask):
+        plan = open_comparison(folder).plan
+        calibration.write_calibration(folder, job.spec.task, calibration.calibrate(plan, job.spec.task))
+        return True
     return execute_run(folder, job.spec, interrupted)
 
 
@@ -49,7 +63,9 @@ def is_job_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> boo
     """Whether a job is complete."""
     if isinstance(job.spec, TaskSetting):
         return folder.anchors(job.spec).exists()
-    return is_run_done(folder, plan_runs.get_task(plan, job.spec.setting), job.spec)
+    if isinstance(job.spec, CalibratedTask):
+        return folder.calibration(job.spec.task).exists()
+    return is_run_done(folder, plan, job.spec)
 
 
 def execute_anchors(folder: ComparisonFolder, setting: TaskSetting) -> None:
@@ -66,33 +82,72 @@ def read_anchors(folder: ComparisonFolder, setting: TaskSetting) -> scores.Ancho
 
 
 def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[], bool]) -> bool:
-    """Start or resume a run; return whether it finished. Waits while another process works on the same run."""
+    """Start or resume a run; return whether it finished. Waits while another process works on the same run.
+
+    A run of an arm that samples from another arm's run is only sampled and measured. Raises RunError if the run that
+    it samples from or starts from has not finished.
+    """
     with hold(folder.lock(run.name), BUSY, wait=True):
         torch.set_num_threads(1)
-        plan = open_comparison(folder).plan
-        task, path = plan_runs.get_task(plan, run.setting), folder.run(run)
-        if is_run_done(folder, task, run):
+        plan = calibration.with_calibrated_steps(open_comparison(folder).plan, folder)
+        if is_run_done(folder, plan, run):
             return True
-        experiment = plan_runs.build_experiment(plan, run, options_of_run(folder, run, plan))
-        final = final_event(Run(path))
-        reason = final["reason"] if final else _train(folder, plan, run, experiment, interrupted)
-        if reason == "interrupted":
-            return False
+        required = plan_runs.required_run(plan, run)
+        if required is not None and not is_run_done(folder, plan, required):
+            raise RunError(f"{run.name} needs the run {required.name}, which has not finished; run that one first")
+        if plan_runs.trained_run(plan, run) == run:
+            start = plan_runs.start_run(plan, run)
+            options = options_of_run(folder, run, plan)
+            experiment = plan_runs.build_experiment(plan, run, options, None if start is None else folder.run(start))
+            final = final_event(Run(folder.run(run)))
+            reason = final["reason"] if final else _train(folder, plan, run, experiment, interrupted)
+            if reason == "interrupted":
+                return False
+        else:
+            reason = _measure_samples(folder, plan, run)
         if reason != "diverged":
-            last = measurements.read_measurements(folder.measurements(run))[-1]
-            also = measurements.evaluate_additional_metrics(task, path, plan.samples)
-            measurements.append_measurement(folder.measurements(run), dataclasses.replace(last, also=also))
-        _remove_checkpoints(path)
+            _measure_further(folder, plan, run)
+        if plan_runs.trained_run(plan, run) == run:
+            _remove_checkpoints(folder.run(run), keeps_last=plan_runs.is_start(plan, run.arm))
         return True
 
 
-def is_run_done(folder: ComparisonFolder, task: Task, run: RunSpec) -> bool:
-    """Whether a run has finished and all its measurements exist."""
-    final = final_event(Run(folder.run(run)))
+def _measure_further(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) -> None:
+    """Measure the additional metrics of a finished run, and write its samples if arms sample in different ways."""
+    path, sampling = folder.run(plan_runs.trained_run(plan, run)), plan.arms[run.arm].sampling
+    task = plan_runs.get_task(plan, run.setting)
+    if plan.compares_models:
+        measurements.write_uncurated_samples(path, folder.samples(run, ""), sampling)
+    last = measurements.read_measurements(folder.measurements(run))[-1]
+    also = measurements.evaluate_additional_metrics(task, path, plan.samples, sampling)
+    measurements.append_measurement(folder.measurements(run), dataclasses.replace(last, also=also))
+
+
+def _measure_samples(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) -> FinishReason:
+    """Measure samples of an arm that trains nothing, of the last weights of the run that it samples from.
+
+    The training time is that of this run. Returns the reason for its end.
+    """
+    trained = plan_runs.trained_run(plan, run)
+    path, reason = folder.run(trained), (final_event(Run(folder.run(trained))) or {})["reason"]
+    if reason != "diverged":
+        experiment = load_run_experiment(path)
+        metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)
+        value, cost, weights = metric.of_run(path, plan.arms[run.arm].sampling)
+        last = measurements.read_measurements(folder.measurements(trained))[-1]
+        measured = Measurement(last.step, value, last.cpu, last.seconds, sampling=cost, weights=weights)
+        measurements.append_measurement(folder.measurements(run), measured)
+    return reason
+
+
+def is_run_done(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) -> bool:
+    """Whether a run, or the run that it samples from, has finished, and all measurements of it exist."""
+    final = final_event(Run(folder.run(plan_runs.trained_run(plan, run))))
     if final is None:
         return False
+    also = plan_runs.get_task(plan, run.setting).also
     recorded = measurements.read_measurements(folder.measurements(run))
-    is_measured = bool(recorded) and recorded[-1].step == final["step"] and {*recorded[-1].also} == {*task.also}
+    is_measured = bool(recorded) and recorded[-1].step == final["step"] and {*recorded[-1].also} == {*also}
     return final["reason"] == "diverged" or is_measured
 
 
@@ -121,7 +176,7 @@ def _train(
     interrupted: Callable[[], bool],
 ) -> FinishReason:
     """Start or resume the training, measure each checkpoint that is due, and return the reason for the end."""
-    path, clock = folder.run(run), CostClock()
+    path, clock, sampling = folder.run(run), CostClock(), plan.arms[run.arm].sampling
     with clock.paused():
         metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)
         last = _restore_last_measured(folder, run)
@@ -134,8 +189,8 @@ def _train(
             case Saved():
                 is_due = event.step % every == 0 or event.step == steps
                 with clock.paused() as reading:
-                    value, cost = metric.of_run(path) if is_due else (None, None)
-                    measurement = Measurement(event.step, value, *reading, sampling=cost)
+                    value, cost, weights = metric.of_run(path, sampling) if is_due else (None, None, None)
+                    measurement = Measurement(event.step, value, *reading, sampling=cost, weights=weights)
                     measurements.append_measurement(folder.measurements(run), measurement)
             case Finished():
                 return event.reason
@@ -161,6 +216,13 @@ def _restore_last_measured(folder: ComparisonFolder, run: RunSpec) -> Measuremen
     return None
 
 
-def _remove_checkpoints(path: Path) -> None:
-    """Delete the checkpoints of a finished run, 99 % of its size; its final weights remain."""
-    shutil.rmtree(path / CHECKPOINTS_FOLDER, ignore_errors=True)
+def _remove_checkpoints(path: Path, *, keeps_last: bool) -> None:
+    """Delete the checkpoints of a finished run, 99 % of its size; its final weights remain.
+
+    `keeps_last`: other runs start from the last one.
+    """
+    if keeps_last:
+        for saved in checkpoint.find(path / CHECKPOINTS_FOLDER)[:-1]:
+            shutil.rmtree(saved, ignore_errors=True)
+    else:
+        shutil.rmtree(path / CHECKPOINTS_FOLDER, ignore_errors=True)

@@ -3,8 +3,10 @@
 FOLDER/plan.json        the plan, its digest and the package versions at the start
        plan.toml        the plan as written by the user
        anchors/         per task, and per setting with other data: metrics of worthless samples and of reals
+       calibration/     per task with a budget: the steps of each arm, and the CPU seconds that they follow from
        tuned.json       the selected settings of each arm
        runs/            one run folder per run
+       samples/         per run: uncurated samples, where arms have models or sampling of their own
        measurements/    per run: quality after each measured step, and the cost up to it; "looks" in older folders
        failed/          per failed run: its output
        results.jsonl  results.md  report.html
@@ -18,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.comparison.arms import pin_policies
-from equipoise.comparison.plan import ComparisonPlan, plan_from_values
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_files import plan_from_values
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment.settings import installed_versions
@@ -60,6 +63,14 @@ class ComparisonFolder:
     def anchors(self, setting: TaskSetting) -> Path:
         """Return the file with the anchors of a setting that plan_runs.anchor_setting returns."""
         return self.path / "anchors" / f"{'tuning.' * setting.tuning}{setting.name}.json"
+
+    def calibration(self, task: str) -> Path:
+        """Return the file with the calibrated steps of each arm in a task."""
+        return self.path / "calibration" / f"{task}.json"
+
+    def samples(self, run: RunSpec, suffix: str) -> Path:
+        """Return the file with uncurated samples of a run."""
+        return self.path / "samples" / f"{run.name}{suffix}"
 
     @property
     def tuned(self) -> Path:

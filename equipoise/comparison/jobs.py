@@ -1,18 +1,20 @@
-"""Jobs of a plan: all anchors first, then the tuning trials, then the runs that are compared.
+"""Jobs of a plan: all anchors first, then calibrations, the tuning trials, and the runs that are compared.
 
 Finished jobs are skipped, interrupted ones are resumed. A failed job does not stop the others of its phase. Runs are
-trained only if all anchors exist, and compared only if all trials have run.
+trained only if all anchors and calibrations exist, and compared only if all trials have run. A run that starts from
+another one, or is sampled from it, waits until that one has ended. Calibrations are executed one by one, because others
+would slow them down.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from equipoise.comparison import plan_runs, results
-from equipoise.comparison.execution import Job, is_job_done
+from equipoise.comparison.execution import CalibratedTask, Job, is_job_done
 from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
@@ -47,7 +49,8 @@ def list_jobs(plan: ComparisonPlan) -> list[Job]:
     """Return all jobs in the order of their execution."""
     trials, tests = plan_runs.tuning_runs(plan), plan_runs.test_runs(plan)
     anchors = dict.fromkeys(plan_runs.anchor_setting(plan, run.setting) for run in (*trials, *tests))
-    specs: list[RunSpec | TaskSetting] = [*anchors, *trials, *tests]
+    calibrated = [CalibratedTask(name) for name, task in plan.tasks.items() if task.cpu_seconds is not None]
+    specs: list[RunSpec | TaskSetting | CalibratedTask] = [*anchors, *calibrated, *trials, *tests]
     return [Job(spec) for spec in specs]
 
 
@@ -58,8 +61,8 @@ def execute_jobs(
 
     Closing the iterator stops the jobs and saves them.
 
-    Raises RunError if another process executes this comparison, if anchors could not be measured (nothing is trained),
-    or if a tuning trial failed (nothing is compared).
+    Raises RunError if another process executes this comparison, if anchors or a calibration could not be measured
+    (nothing is trained), or if a tuning trial failed (nothing is compared).
     """
     with hold(folder.lock("comparison"), BUSY):
         jobs = list_jobs(plan)
@@ -67,42 +70,55 @@ def execute_jobs(
         done, cpu = len(jobs) - len(pending), 0.0
         yield JobProgress(done, len(jobs))
         anchors = [job for job in pending if isinstance(job.spec, TaskSetting)]
+        calibrations = [job for job in pending if isinstance(job.spec, CalibratedTask)]
         trials = [job for job in pending if isinstance(job.spec, RunSpec) and job.spec.trial is not None]
         tests = [job for job in pending if isinstance(job.spec, RunSpec) and job.spec.trial is None]
-        for phase in (anchors, trials, tests):
+        for phase in (anchors, calibrations, trials, tests):
             if phase is trials:
-                _check_anchors(jobs, folder)
+                _check_measured(jobs, folder, plan)
             if phase is tests and plan.tuning is not None and not folder.tuned.exists():
                 select_trials(plan, folder)
-            for ended in _execute(phase, folder, processes, interrupted):
+            for ended in _execute(phase, folder, plan, 1 if phase is calibrations else processes, interrupted):
                 done, cpu = done + (ended.error is None), cpu + ended.cpu
                 yield JobProgress(done, len(jobs), ended.job, ended.error, cpu + sum(os.times()[:2]))
             if interrupted():
                 return
 
 
-def _check_anchors(jobs: Sequence[Job], folder: ComparisonFolder) -> None:
-    """Raise RunError for anchors that could not be measured: without them there are no scores."""
+def _check_measured(jobs: Sequence[Job], folder: ComparisonFolder, plan: ComparisonPlan) -> None:
+    """Raise RunError for anchors or a calibration that could not be measured: without them nothing can be compared."""
     for job in jobs:
-        if isinstance(job.spec, TaskSetting) and not folder.anchors(job.spec).exists():
+        if not isinstance(job.spec, RunSpec) and not is_job_done(folder, plan, job):
             output = folder.failed(job.name)
             reason = _last_line(output) if output.exists() else "no output was written"
+            part = (
+                f"the anchors of '{job.spec.name}'"
+                if isinstance(job.spec, TaskSetting)
+                else f"the calibration of '{job.spec.task}'"
+            )
             raise RunError(
-                f"nothing was trained, because the anchors of '{job.spec.name}' could not be measured: {reason}; fix "
-                "the cause and run the same command again, or change the plan and choose another folder with --out"
+                f"nothing was trained, because {part} could not be measured: {reason}; fix the cause and run the same "
+                "command again, or change the plan and choose another folder with --out"
             )
 
 
 def _execute(
-    phase: Sequence[Job], folder: ComparisonFolder, processes: int, interrupted: Callable[[], bool]
+    phase: Sequence[Job],
+    folder: ComparisonFolder,
+    plan: ComparisonPlan,
+    processes: int,
+    interrupted: Callable[[], bool],
 ) -> Iterator[_Ended]:
     """Execute jobs in processes; yield each job that has finished or failed, but not interrupted ones."""
-    waiting, running = list(reversed(phase)), dict[Job, JobProcess]()
+    waiting, running = list(phase), dict[Job, JobProcess]()
     is_stopping = False
     try:
         while running or (waiting and not interrupted()):
-            while waiting and len(running) < processes and not interrupted():
-                job = waiting.pop()
+            while len(running) < processes and not interrupted():
+                job = next((job for job in waiting if _is_ready(plan, job, {*waiting, *running})), None)
+                if job is None:
+                    break
+                waiting.remove(job)
                 running[job] = start_process(folder, job)
             wait_for_any(running.values())
             for job in [job for job, process in running.items() if process.exit_code is not None]:
@@ -117,6 +133,12 @@ def _execute(
         _terminate(running.values())
         for process in running.values():
             process.join()
+
+
+def _is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[Job]) -> bool:
+    """Whether the run that a job needs has ended; it fails at once if that one failed."""
+    required = plan_runs.required_run(plan, job.spec) if isinstance(job.spec, RunSpec) else None
+    return required is None or Job(required) not in unfinished
 
 
 def _terminate(processes: Iterable[JobProcess]) -> None:

@@ -21,7 +21,10 @@ from torch import Tensor
 from equipoise.comparison.plan import Task
 from equipoise.core import catalog
 from equipoise.core.data import Batch, DataSet, without_balance
+from equipoise.core.knobs import Knobs
 from equipoise.core.metric import Metric, ReferenceSet
+from equipoise.core.model import Model
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.core.sampling_cost import SamplingCost
 from equipoise.errors import RunError
 from equipoise.evaluation.evaluate import evaluate
@@ -29,9 +32,12 @@ from equipoise.evaluation.samples import generate_samples
 from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.experiment.settings import Experiment, build_data
 from equipoise.inference.generator import Generator, load
+from equipoise.runs.artifacts import encode_npy, encode_png, make_grid, write_bytes
 
 SEED = 7
 """Seed of the evaluated latents, labels and reals: the same for every arm and seed."""
+GRID, POINTS = 64, 1000
+"""Number of samples that are shown: images, and points or sequences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Measurement:
 
     `value` is None where only the time was recorded, when a run was interrupted. `cpu`, `seconds`: CPU and wall-clock
     seconds of the run so far, without measurements. `also`: additional metrics, in the last measurement only.
-    `sampling`: time that the measured samples took.
+    `sampling`: time that the measured samples took. `weights`: number of weights that generated them.
     """
 
     step: int
@@ -49,13 +55,15 @@ class Measurement:
     seconds: float
     also: Mapping[str, float] = field(default_factory=dict)
     sampling: SamplingCost | None = None
+    weights: int | None = None
 
 
 class MeasuredSamples(NamedTuple):
-    """The reported metric of samples, and the time that they took."""
+    """The reported metric of samples, the time that they took, and the number of weights that generated them."""
 
     value: float
     cost: SamplingCost | None
+    weights: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,15 +79,34 @@ class ReportedMetric:
         """Return the metric of samples (N, ...) in the range of the data; NaN if any of them is not finite."""
         return float(self.metric.value(self.statistics, samples)) if samples.isfinite().all() else math.nan
 
-    def of_generator(self, generator: Generator) -> MeasuredSamples:
+    def of_generator(self, generator: Generator, sampling: Sampling = DEFAULT_SAMPLING) -> MeasuredSamples:
         """Measure samples from a generator."""
-        result = generate_samples(Path(), generator, self.count, SEED, self.reals.condition)
-        return MeasuredSamples(self.of_samples(result.samples), result.cost)
+        result = generate_samples(Path(), generator, self.count, SEED, self.reals.condition, sampling)
+        return MeasuredSamples(self.of_samples(result.samples), result.cost, count_weights(generator.model))
 
-    def of_run(self, folder: Path) -> MeasuredSamples:
+    def of_run(self, folder: Path, sampling: Sampling = DEFAULT_SAMPLING) -> MeasuredSamples:
         """Measure the last saved averaged generator in a run folder. Keeps the global random state."""
         with torch.random.fork_rng(devices=[]):
-            return self.of_generator(load(folder))
+            return self.of_generator(load(folder), sampling)
+
+
+def count_weights(model: Model[Knobs]) -> int:
+    """Return the number of weights of the networks that samples are generated with."""
+    return sum(weight.numel() for name in model.averaged for weight in model.networks[name].parameters())
+
+
+def write_uncurated_samples(folder: Path, path: Path, sampling: Sampling) -> None:
+    """Write the first samples of a run to a file, GRID images as PNG, other samples as an array (N, ...).
+
+    `path`: without suffix. Nothing is written for sentences.
+    """
+    generator = load(folder)
+    if generator.spec.vocabulary is not None:
+        return
+    samples = generator.sample(GRID if generator.spec.is_image else POINTS, seed=SEED, sampling=sampling).numpy()
+    content = encode_png(make_grid(samples)) if generator.spec.is_image else encode_npy(samples)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path.with_name(f"{path.name}.{'png' if generator.spec.is_image else 'npy'}"), content)
 
 
 def build_reported_metric(task: Task, experiment: Experiment, count: int) -> ReportedMetric:
@@ -91,11 +118,13 @@ def build_reported_metric(task: Task, experiment: Experiment, count: int) -> Rep
     return ReportedMetric(metric, metric.statistics(ReferenceSet(reals.real, reals.condition)), reals, count)
 
 
-def evaluate_additional_metrics(task: Task, folder: Path, count: int) -> dict[str, float]:
-    """Return the additional metrics of a task for the last samples of a run."""
+def evaluate_additional_metrics(
+    task: Task, folder: Path, count: int, sampling: Sampling = DEFAULT_SAMPLING
+) -> dict[str, float]:
+    """Return the additional metrics of a task for the last samples of a run; NaN for one without a value."""
     if not task.also:
         return {}
-    request = EvaluationRequest(samples=folder, metrics=task.also, count=count, seed=SEED)
+    request = EvaluationRequest(samples=folder, metrics=task.also, count=count, seed=SEED, sampling=sampling)
     return {row.metric: math.nan if row.value is None else row.value for row in evaluate(request).rows}
 
 

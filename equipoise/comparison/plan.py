@@ -1,34 +1,25 @@
-"""The plan of a comparison: one frozen value, read from TOML. Unknown keys are errors.
+"""The plan of a comparison: one frozen value. See plan_files.py for TOML, plan_checks.py for what must fit together.
 
-An arm is a way of control, a task something to train, a regime a deliberately mis-set start. Every arm runs in every
-setting (a task in a regime) with every seed; the runs of two arms differ in their controllers and knobs only.
+An arm is a set of settings, a task something to train, a regime a deliberately mis-set start. Every arm runs in every
+setting (a task in a regime) with every seed; the runs of two arms differ in the settings of the arms only.
 """
 
-import dataclasses
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from equipoise.core import catalog
-from equipoise.errors import SettingError, UnknownNameError
-from equipoise.experiment.data_source import parse_data_source
-from equipoise.experiment.settings import NO_METRIC, Plug, PlugSpec
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
+from equipoise.errors import SettingError
+from equipoise.experiment.settings import Options, Plug, PlugSpec
 
 WELL_SET = "well_set"
 """The regime without changes; it exists without being declared."""
-PATH_OPTIONS = ("folder", "file")
-"""Options of data sets that hold a path."""
-NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""Valid names of arms, tasks and regimes, which are parts of folder names, separated by dots."""
-RENAMED_KEYS = {"looks": "evaluations"}
-"""Old key of a plan -> present key."""
-RENAMED_TASK_KEYS = {"gan": "model"}
-"""Old key of a task -> present key."""
+TARGETS = (0.5, 0.75, 0.9)
+"""Scores whose time of training is reported, by default."""
+ARM_KEYS = frozenset({"controller", "knobs", "factors", "repair", "search", "tuned_on"})
+"""Keys of every arm in plan.json. Later ones are written where they are set only: older plans keep their digests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +39,26 @@ class SearchRange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArmInTask:
+    """Settings of an arm in one task, in addition to its other settings."""
+
+    model: Plug | None = None
+    options: Options = field(default_factory=dict)
+    batch_size: int | None = None
+    steps: int | None = None
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A way of control. `knobs` and `factors` set the initial knobs, in addition to those of the task.
+    """Settings that override those of every task. `knobs` and `factors` set the initial knobs, in addition.
 
     `search`: settings to tune: `knobs.NAME`, `factors.NAME` or `controller.OPTION` -> candidate values or a range.
     `tuned_on`: data that its settings were selected on beforehand, such as the training data of a policy.
+    `model`, `options` (of the model), `batch_size`, `steps`, `precision`: None for those of the task. `sampling`: how
+    its samples are generated. `run`: an arm whose runs it samples from, so that it trains nothing and may set
+    `sampling` only. `start_from`: an arm whose run with the same seed its runs start from. `tasks`: task -> more
+    settings there.
     """
 
     controller: Plug = field(default_factory=lambda: PlugSpec("fixed"))
@@ -61,13 +67,23 @@ class Arm:
     repair: bool | None = None
     search: Mapping[str, SearchRange | tuple[object, ...]] = field(default_factory=dict)
     tuned_on: tuple[Plug, ...] = ()
+    model: Plug | None = None
+    options: Options = field(default_factory=dict)
+    batch_size: int | None = None
+    steps: int | None = None
+    precision: str | None = None
+    sampling: Sampling = DEFAULT_SAMPLING
+    run: str | None = None
+    start_from: str | None = None
+    tasks: Mapping[str, ArmInTask] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Something to train. `metric`: the live metric, visible to controllers; `reported`: the metric of the comparison.
 
-    `also`: additional metrics of the last samples. Defaults: no live metric; the other fields as suggested by the data.
+    `also`: additional metrics of the last samples. `cpu_seconds`: training time of every run instead of `steps`, which
+    are then calibrated for each arm. Defaults: no live metric; the other fields as suggested by the data.
     """
 
     data: Plug
@@ -76,6 +92,7 @@ class Task:
     also: tuple[str, ...] = ()
     model: Plug | None = None
     steps: int | None = None
+    cpu_seconds: float | None = None
     batch_size: int | None = None
     precision: str | None = None
     knobs: Mapping[str, float] = field(default_factory=dict)
@@ -105,12 +122,32 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim that is tested in every task: each arm of `better` is better in `measure` than each of `worse`.
+
+    `aspect`: heading. `text`: the claim in words. `measure`: a metric of the tasks, or one of claims.MEASURES. `least`:
+    the claim is that each arm of `better` is at least as good as this value, instead of being better than others.
+    `tasks`: in which it is tested; None for all.
+    """
+
+    aspect: str
+    text: str
+    measure: str
+    better: tuple[str, ...]
+    worse: tuple[str, ...] = ()
+    least: float | None = None
+    tasks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
     """Settings of a comparison. `baseline`: the arm that the others are compared with; default: the first.
 
     `snapshot`: which samples of a run count: the last ones, those with the best live metric, or the mean of the last
     fifth. `evaluations`: how often a run is evaluated. `samples`: size of the evaluated sample. `failure`: a run counts
     as failed if its score is below this share of the baseline's median score in the task, in regime `well_set`.
+    `equal_parameters`: largest share by which the numbers of weights that generate samples may differ between arms;
+    None: not checked. `targets`: scores whose time of training is reported where arms have models of their own.
     """
 
     arms: Mapping[str, Arm]
@@ -124,196 +161,32 @@ class ComparisonPlan:
     samples: int = 1000
     failure: float = 0.5
     repair: bool = True
+    equal_parameters: float | None = None
+    targets: tuple[float, ...] = TARGETS
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.baseline:
             object.__setattr__(self, "baseline", next(iter(self.arms), ""))
 
+    @property
+    def compares_models(self) -> bool:
+        """Whether arms differ in more than their control: in models, sampling or the run that they start from."""
+        return any(
+            arm.model or arm.run or arm.start_from or arm.sampling.settings() or arm.tasks for arm in self.arms.values()
+        )
+
     def to_json(self) -> dict[str, object]:
-        """Return the plan as JSON values; :func:`plan_from_values` reads them back."""
-        values: dict[str, object] = TypeAdapter(ComparisonPlan).dump_python(self, mode="json")
-        return {name: value for name, value in values.items() if value is not None}
-
-
-def load_plan(path: Path) -> ComparisonPlan:
-    """Load a plan from a TOML file. Raises SettingError or UnknownNameError with a message of one line."""
-    try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise SettingError(f"there is no file {path}; see experiments/compare for examples") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problem = (error.strerror if isinstance(error, OSError) else None) or error
-        raise SettingError(f"{path} cannot be read as TOML: {problem}") from error
-    return plan_from_values(values, str(path))
-
-
-def plan_from_values(values: Mapping[str, object], source: str) -> ComparisonPlan:
-    """Build a plan from TOML or JSON values. Raises SettingError or UnknownNameError, naming `source` and the key."""
-    parsed = _rename_keys(values, RENAMED_KEYS)
-    for name in ("arms", "tasks"):
-        if not _table(parsed.get(name), f"[{name}] in {source}"):
-            raise SettingError(f"{source} has no [{name}.…]; add at least one")
-    parsed["arms"] = _parse_tables(Arm, parsed.get("arms"), "arm", f"[arms] in {source}")
-    parsed["tasks"] = _parse_tables(Task, parsed.get("tasks"), "task", f"[tasks] in {source}")
-    parsed["regimes"] = _parse_tables(Regime, parsed.get("regimes"), "regime", f"[regimes] in {source}")
-    if parsed.get("tuning") is not None:
-        tuning = dict(_table(parsed["tuning"], f"[tuning] in {source}"))
-        tuning["tasks"] = _parse_tables(Task, tuning.get("tasks"), "tuning task", f"[tuning.tasks] in {source}")
-        parsed["tuning"] = _parse(Tuning, tuning, "[tuning]")
-    plan = _parse(ComparisonPlan, parsed, source)
-    _check(plan, source)
-    return plan
-
-
-def reduce_plan(plan: ComparisonPlan, steps: int | None, seeds: int | None) -> ComparisonPlan:
-    """Return the plan with `steps` steps in every task, tuning tasks included, and only its first `seeds` seeds."""
-    if steps is not None and steps < 1:
-        raise SettingError(f"steps = {steps}: it must be at least 1")
-    if seeds is not None and not 1 <= seeds <= len(plan.seeds):
-        raise SettingError(f"seeds = {seeds}: it must be from 1 to {len(plan.seeds)}, the number of seeds of the plan")
-
-    def with_steps(tasks: Mapping[str, Task]) -> dict[str, Task]:
-        return {name: dataclasses.replace(task, steps=steps or task.steps) for name, task in tasks.items()}
-
-    tuning = plan.tuning and dataclasses.replace(plan.tuning, tasks=with_steps(plan.tuning.tasks))
-    return dataclasses.replace(plan, tasks=with_steps(plan.tasks), tuning=tuning, seeds=plan.seeds[:seeds])
-
-
-T = TypeVar("T")
-
-
-def _parse_tables(cls: type[T], values: object, kind: str, place: str) -> dict[str, T]:
-    """Parse each table of a table of tables."""
-    return {name: _parse(cls, value, f"{kind} '{name}'") for name, value in _table(values, place).items()}
-
-
-def _parse(cls: type[T], values: object, owner: str) -> T:
-    """Build one of the dataclasses above from a table."""
-    table = dict(_table(values, owner))
-    if cls is Task:
-        table = _rename_keys(table, RENAMED_TASK_KEYS)
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cast(Any, cls))
-    names = {option.name for option in fields}
-    for name in table:
-        if name not in names:
-            raise UnknownNameError("setting", name, names, f"of {owner}")
-    if cls is Arm:
-        table["search"] = _parse_search(table.get("search"), owner)
-    missing = [
-        option.name
-        for option in fields
-        if option.name not in table and option.default is option.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise SettingError(f"{owner} has no '{missing[0]}', which is required; add it")
-    result: T = catalog.construct(cls, table, owner, source=owner)
-    return result
-
-
-def _parse_search(values: object, owner: str) -> dict[str, object]:
-    """Parse the search of an arm: each entry is a table with a range, or a list of values."""
-    return {
-        key: _parse(SearchRange, space, f"{key} in the search of {owner}") if isinstance(space, Mapping) else space
-        for key, space in _table(values, f"the search of {owner}").items()
-    }
-
-
-def _table(values: object, name: str) -> Mapping[str, object]:
-    if not isinstance(values, Mapping | None):
-        raise SettingError(f"{name} must be a table, not {values!r}")
-    return values or {}
-
-
-def _rename_keys(values: Mapping[str, object], names: Mapping[str, str]) -> dict[str, object]:
-    return {names.get(key, key): value for key, value in values.items()}
-
-
-def _check(plan: ComparisonPlan, source: str) -> None:
-    """Check a plan without building anything. Raises SettingError or UnknownNameError."""
-    tuning_tasks = plan.tuning.tasks if plan.tuning else {}
-    parts = (("arm", plan.arms), ("task", plan.tasks), ("regime", plan.regimes), ("tuning task", tuning_tasks))
-    for kind, names in parts:
-        for name in names:
-            if not NAME.fullmatch(name):
-                raise SettingError(f"the {kind} '{name}' has an invalid name; use 1 to 40 letters, digits, _ and -")
-    if plan.baseline not in plan.arms:
-        raise UnknownNameError("arm", plan.baseline, plan.arms, f"in {source}, named as baseline")
-    _check_regimes(plan, source)
-    _check_seeds(plan.seeds, f"seeds in {source}")
-    for key, value in (("evaluations", plan.evaluations), ("samples", plan.samples)):
-        if value < 2:
-            raise SettingError(f"{key} = {value} in {source}: it must be at least 2")
-    if not 0 <= plan.failure < 1:
-        raise SettingError(f"failure = {plan.failure:g} in {source}: it must be at least 0 and less than 1")
-    if plan.snapshot == "best":
-        for name, task in plan.tasks.items():
-            if task.metric.name == NO_METRIC:
-                raise SettingError(f"snapshot = 'best' needs a live metric, and task '{name}' has none; set its metric")
-    _check_tuning(plan, source)
-
-
-def _check_regimes(plan: ComparisonPlan, source: str) -> None:
-    if WELL_SET in plan.regimes:
-        raise SettingError(f"regime '{WELL_SET}' in {source} is reserved for the regime without changes; rename it")
-    for name, regime in plan.regimes.items():
-        if regime.tasks is not None and not regime.tasks:
-            raise SettingError(f"regime '{name}' in {source} has no tasks; name some, or omit tasks to use all")
-        for task in regime.tasks or ():
-            if task not in plan.tasks:
-                raise UnknownNameError("task", task, plan.tasks, f"in {source} for regime '{name}'")
-
-
-def _check_tuning(plan: ComparisonPlan, source: str) -> None:
-    """Check that all arms are tuned equally, and none on data that it is tested on."""
-    tuning = plan.tuning
-    if tuning is not None:
-        _check_seeds(tuning.seeds, f"seeds of [tuning] in {source}")
-        if tuning.seed < 0:
-            raise SettingError(f"seed = {tuning.seed} of [tuning] in {source}: it must be at least 0")
-        if tuning.trials < 2 or not tuning.tasks:
-            raise SettingError(f"[tuning] in {source} needs tasks, and at least two trials per arm")
-        for name, task in tuning.tasks.items():
-            check_disjoint_data(plan, f"arms are tuned on '{name}'", task.data)
-    for name, arm in plan.arms.items():
-        for data in arm.tuned_on:
-            check_disjoint_data(plan, f"arm '{name}' was tuned on '{data.name}'", data)
-        if tuning is not None and not arm.search:
-            raise SettingError(
-                f"arm '{name}' has no search, but each arm has {tuning.trials} tuning trials; add a search"
-            )
-        for key, space in arm.search.items():
-            if not isinstance(space, SearchRange) and not space:
-                raise SettingError(f"{key} in the search of arm '{name}' has no candidate values; add some")
-            owner, dot, _ = key.partition(".")
-            if not dot or owner not in ("knobs", "factors", "controller"):
-                raise UnknownNameError("search key", key, ("knobs.…", "factors.…", "controller.…"), f"for arm '{name}'")
-
-
-def check_disjoint_data(plan: ComparisonPlan, reason: str, data: PlugSpec) -> None:
-    """Raise SettingError for data that a task tests on, regardless of their amount and of the form of their path."""
-    for name, task in plan.tasks.items():
-        if data_key(task.data) == data_key(data):
-            raise SettingError(f"{reason}, the data that task '{name}' tests on; tune on other data")
-
-
-def data_key(data: PlugSpec) -> tuple[str, str]:
-    """Return the identity of data: their path, or the name and the options that define the distribution."""
-    spec = parse_data_source(data.name).with_options(**data.options)
-    built = catalog.build("data", spec.name, spec.options)
-    for option in PATH_OPTIONS:
-        if path := getattr(built, option, None):
-            return str(Path(path).expanduser().resolve()), ""
-    options = getattr(built, "distribution_options", ())
-    return base_name(spec.name), repr([getattr(built, option) for option in options])
-
-
-def base_name(data: str) -> str:
-    """Return the name of a data set without its preset and without the module path of this package."""
-    return data.partition(":")[0].removeprefix("equipoise.data.")
-
-
-def _check_seeds(seeds: tuple[int, ...], name: str) -> None:
-    if not seeds:
-        raise SettingError(f"{name}: the list is empty; add at least one seed, such as [0, 1, 2]")
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise SettingError(f"{name}: seeds must be different integers, at least 0")
+        """Return the plan as JSON values; :func:`~equipoise.comparison.plan_files.plan_from_values` reads them back."""
+        values: dict[str, Any] = TypeAdapter(ComparisonPlan).dump_python(self, mode="json")
+        unset = TypeAdapter(Arm).dump_python(Arm(), mode="json")
+        values["arms"] = {
+            name: {key: value for key, value in arm.items() if key in ARM_KEYS or value != unset[key]}
+            for name, arm in values["arms"].items()
+        }
+        for tasks in (values["tasks"], (values["tuning"] or {}).get("tasks", {})):
+            for task in tasks.values():
+                if task["cpu_seconds"] is None:
+                    del task["cpu_seconds"]
+        later = {"targets": list(TARGETS), "claims": []}
+        return {name: value for name, value in values.items() if value is not None and value != later.get(name)}

@@ -11,23 +11,13 @@ import numpy as np
 import torch
 
 from equipoise.comparison import arms
-from equipoise.comparison.plan import WELL_SET, Arm, ComparisonPlan, SearchRange, Task
-from equipoise.core import catalog
-from equipoise.core.controller import AnyController
-from equipoise.core.data import DataSet
-from equipoise.core.independence import check_not_trained_with
-from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.metric import FeatureMetric, Metric, check_independent
+from equipoise.comparison.plan import WELL_SET, Arm, ArmInTask, ComparisonPlan, SearchRange, Task
+from equipoise.core.knobs import Knobs
 from equipoise.core.model import Model
-from equipoise.errors import EquipoiseError, SettingError
-from equipoise.evaluation.selection import AnyMetric, select_metrics
-from equipoise.evaluation.sources import OpenedData
-from equipoise.evaluation.subject import EvaluationContext, EvaluationRequest
-from equipoise.experiment.assembly import assemble
+from equipoise.errors import SettingError
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
-from equipoise.pilot.pilot import SENSE_EVERY, Pilot
-from equipoise.training.loop import Training
+from equipoise.pilot.pilot import SENSE_EVERY
 
 READINGS, MIN_SENSE_EVERY = 40, 10
 """Number of readings of a short run, so that a controller makes enough decisions, and the minimum number of steps
@@ -116,18 +106,71 @@ def trial_options(plan: ComparisonPlan, arm: str, trial: int) -> dict[str, objec
     }
 
 
-def build_experiment(plan: ComparisonPlan, run: RunSpec, options: Mapping[str, object]) -> Experiment:
+def trained_run(plan: ComparisonPlan, run: RunSpec) -> RunSpec:
+    """Return the run whose weights a run samples from: itself, unless its arm samples from the runs of another arm."""
+    return dataclasses.replace(run, arm=plan.arms[run.arm].run or run.arm)
+
+
+def start_run(plan: ComparisonPlan, run: RunSpec) -> RunSpec | None:
+    """Return the run that a run starts from, with the same seed; None if it starts from random weights."""
+    start = plan.arms[run.arm].start_from
+    return None if start is None else dataclasses.replace(run, arm=start)
+
+
+def is_start(plan: ComparisonPlan, arm: str) -> bool:
+    """Whether runs of another arm start from those of an arm."""
+    return any(other.start_from == arm for other in plan.arms.values())
+
+
+def required_run(plan: ComparisonPlan, run: RunSpec) -> RunSpec | None:
+    """Return the run that has to be finished before a run can be executed, if any."""
+    trained = trained_run(plan, run)
+    return start_run(plan, run) if trained == run else trained
+
+
+def arm_in_setting(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Arm:
+    """Return an arm with its settings for the task of a setting; tuning tasks have none of their own."""
+    arm = plan.arms[name]
+    own = ArmInTask() if setting.tuning else arm.tasks.get(setting.task, ArmInTask())
+    return dataclasses.replace(
+        arm,
+        model=own.model or arm.model,
+        options={**arm.options, **own.options},
+        batch_size=own.batch_size or arm.batch_size,
+        steps=own.steps or arm.steps,
+        knobs={**arm.knobs, **own.knobs},
+    )
+
+
+def task_of_arm(task: Task, arm: Arm) -> Task:
+    """Return a task with the settings that an arm overrides; a model of an arm comes without the knobs of the task."""
+    model = arm.model or task.model
+    return dataclasses.replace(
+        task,
+        model=model.with_options(**arm.options) if model else model,
+        steps=arm.steps or task.steps,
+        batch_size=arm.batch_size or task.batch_size,
+        precision=arm.precision or task.precision,
+        knobs={} if arm.model else task.knobs,
+    )
+
+
+def build_experiment(
+    plan: ComparisonPlan, run: RunSpec, options: Mapping[str, object], start: Path | None = None
+) -> Experiment:
     """Return the complete experiment of a run. `options`: tuned settings of the arm, as in :func:`trial_options`.
 
-    A regime mis-sets all arms equally before the first decision of the controller. A controller that sets a knob to
-    an absolute value overwrites it (see caveats). The same seed gives the same initial weights and order of reals
-    for every arm. Latents, noise and augmentation share one random generator, so the latents are equal only until
-    the arms draw different numbers of values for noise or augmentation. Raises EquipoiseError for invalid settings.
+    `start`: folder of the run that it starts from, for an arm that has one. A regime mis-sets all arms equally before
+    the first decision of the controller. A controller that sets a knob to an absolute value overwrites it (see
+    caveats). The same seed gives the same initial weights and order of reals for every arm with the same model.
+    Latents, noise and augmentation share one random generator, so the latents are equal only until the arms draw
+    different numbers of values for noise or augmentation. Raises EquipoiseError for invalid settings.
     """
-    task, arm = get_task(plan, run.setting), apply_options(plan.arms[run.arm], options)
-    base = base_experiment(plan, task, run.setting, run.seed)
+    arm = apply_options(arm_in_setting(plan, run.setting, run.arm), options)
+    task = task_of_arm(get_task(plan, run.setting), arm)
+    base = base_experiment(plan, task, run.setting, run.seed, start)
     model: Model[Any] = build_recipe(base).build(build_data(base).spec, torch.Generator().manual_seed(0))
-    changes = model.knobs.differences(_initial_knobs(model.knobs, plan, run.setting, arm))
+    changes = model.knobs.differences(initial_knobs(model.knobs, plan, run.setting, arm))
     return complete(
         dataclasses.replace(
             base,
@@ -139,12 +182,13 @@ def build_experiment(plan: ComparisonPlan, run: RunSpec, options: Mapping[str, o
     )
 
 
-def _initial_knobs(defaults: Knobs, plan: ComparisonPlan, setting: TaskSetting, arm: Arm) -> Knobs:
+def initial_knobs(defaults: Knobs, plan: ComparisonPlan, setting: TaskSetting, arm: Arm) -> Knobs:
     """Return the knobs of model, task and arm, multiplied by the factors of the arm and of the regime.
 
     Raises EquipoiseError for an unknown knob, or a value out of range.
     """
-    knobs = defaults.with_values({**get_task(plan, setting).knobs, **arm.knobs}).values()
+    task = task_of_arm(get_task(plan, setting), arm)
+    knobs = defaults.with_values({**task.knobs, **arm.knobs}).values()
     regime = plan.regimes.get(setting.regime)
     for factors in (arm.factors, regime.factors if regime else {}):
         for name in factors:
@@ -177,104 +221,13 @@ def _number(key: str, value: object) -> float:
     return value
 
 
-def check_plan(plan: ComparisonPlan) -> None:
-    """Build every arm in every setting once, so that errors appear before hours of training.
+def base_experiment(
+    plan: ComparisonPlan, task: Task, setting: TaskSetting, seed: int, start: Path | None = None
+) -> Experiment:
+    """Return the complete experiment of a task in a regime without an arm: controller `fixed`, knobs of the task.
 
-    Any tuning trial may be selected, so the settings of all trials are checked in every setting. Raises EquipoiseError,
-    naming the arm, the setting and the trial.
+    `start`: folder of the run that it starts from; None: random weights.
     """
-    settings = [*test_settings(plan), *dict.fromkeys(run.setting for run in tuning_runs(plan))]
-    for setting in settings:
-        check_metrics(plan, setting)
-    for setting in settings:
-        for name in plan.arms:
-            _check_arm(plan, setting, name)
-    arms.check_policies(plan)
-
-
-def _check_arm(plan: ComparisonPlan, setting: TaskSetting, name: str) -> None:
-    """Raise SettingError if an arm, as written or in a tuning trial, cannot be run in a setting."""
-    arm, trial = plan.arms[name], 0
-    try:
-        _check_averaging(arm)
-        experiment = build_experiment(plan, RunSpec(setting, name, plan.seeds[0]), {})
-        training = assemble(dataclasses.replace(experiment, metric=None), None)
-        if training.state.model.source is not None:
-            raise SettingError("it translates images; comparisons need a model that generates samples from noise")
-        _check_features(get_task(plan, setting), experiment, training)
-        for trial in range(1, plan.tuning.trials if plan.tuning else 1):
-            _check_first_decision(plan, setting, apply_options(arm, trial_options(plan, name, trial)), training)
-    except EquipoiseError as error:
-        values = ", ".join(f"{key} = {value}" for key, value in trial_options(plan, name, trial).items())
-        suffix = f", trial {trial} ({values})" if trial else ""
-        raise SettingError(f"arm '{name}' on '{setting.name}'{suffix}: {error}") from error
-
-
-def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
-    """Raise SettingError if a metric does not suit the data, or if the reported and live metric share a network.
-
-    Raises DataError if the weights of a metric's network are not available.
-    """
-    task = get_task(plan, setting)
-    experiment = base_experiment(plan, task, setting, plan.seeds[0])
-    data, live = build_data(experiment), experiment.training_metric
-    reported = catalog.build("metrics", task.reported.name, task.reported.options)
-    if not isinstance(reported, Metric) or not reported.suits(data.spec):
-        raise SettingError(
-            f"the metric '{task.reported.name}' does not suit the data of task '{setting.task}'; set 'reported' to "
-            "another metric"
-        )
-    if live is not None:
-        live_metric: Metric = catalog.build("metrics", live.name, live.options)
-        digests = {live.name.partition(":")[0]: live_metric.features_digest}
-        check_independent(digests, {task.reported.name.partition(":")[0]: reported.features_digest})
-    also = _additional_metrics(task, data)
-    pair = data.stream("train", 2, 0).batch(0).real
-    for metric in (reported, *also.values()):
-        if isinstance(metric, FeatureMetric):
-            metric.features(pair)  # raises now, not after hours, if the network is not available
-
-
-def _check_features(task: Task, experiment: Experiment, training: Training) -> None:
-    """Raise SettingError if a metric of a task has the features of a frozen network of the model."""
-    model, live = training.state.model, experiment.training_metric
-    if model.frozen:
-        plugs = [task.reported, *([live] if live else [])]
-        metrics = {plug.name: catalog.build("metrics", plug.name, plug.options) for plug in plugs}
-        metrics |= _additional_metrics(task, build_data(experiment))
-        digests = {name: metric.features_digest for name, metric in metrics.items()}
-        check_not_trained_with(model.frozen, digests, model.name)
-
-
-def _additional_metrics(task: Task, data: DataSet) -> dict[str, AnyMetric]:
-    """Return the metrics that a task reports in addition, with the features that suit its data."""
-    request = EvaluationRequest(samples=Path(), metrics=task.also)
-    return select_metrics(EvaluationContext(request, OpenedData(task.data, data))) if task.also else {}
-
-
-def _check_first_decision(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, training: Training) -> None:
-    """Raise EquipoiseError if a run with this arm could not make its first decision.
-
-    Only knobs and controller differ from `training`, which was assembled for the same setting.
-    """
-    _check_averaging(arm)
-    model = training.state.model
-    knobs = _initial_knobs(model.knobs, plan, setting, arm)
-    check_turnable(model.knobs.differences(knobs), model.turnable, model.name)
-    controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
-    Pilot(controller, steps=training.plan.steps, knobs=knobs, model_info=training.pilot.model_info)
-
-
-def _check_averaging(arm: Arm) -> None:
-    """Raise SettingError if an arm, or its controller, changes how samples are averaged."""
-    controller: AnyController = catalog.build("controllers", arm.controller.name, arm.controller.options)
-    search = (key.partition(".")[2] for key in arm.search)
-    if AVERAGING in {*arm.knobs, *arm.factors, *search, *controller.required_knobs()}:
-        raise SettingError(f"{AVERAGING} must be the same for every arm; set it in the task")
-
-
-def base_experiment(plan: ComparisonPlan, task: Task, setting: TaskSetting, seed: int) -> Experiment:
-    """Return the complete experiment of a task in a regime without an arm: controller `fixed`, knobs of the task."""
     regime = plan.regimes.get(setting.regime)
     data = task.data.with_options(**(regime.data if regime else {}))
     experiment = complete(
@@ -288,13 +241,24 @@ def base_experiment(plan: ComparisonPlan, task: Task, setting: TaskSetting, seed
             precision=task.precision,
             seed=seed,
             threads=1,
+            start_from=None if start is None else str(start),
         )
     )
-    steps = require(experiment.steps, "steps")
+    return with_intervals(plan, experiment, require(experiment.steps, "steps"))
+
+
+def with_intervals(plan: ComparisonPlan, experiment: Experiment, steps: int) -> Experiment:
+    """Return an experiment of `steps` steps with the intervals of readings, samples, evaluations and checkpoints."""
     every = max(1, steps // plan.evaluations)
     sense_every = min(SENSE_EVERY, max(steps // READINGS, MIN_SENSE_EVERY))
     return dataclasses.replace(
-        experiment, sense_every=sense_every, sample_every=steps, evaluate_every=every, save_every=every, keep="last"
+        experiment,
+        steps=steps,
+        sense_every=sense_every,
+        sample_every=steps,
+        evaluate_every=every,
+        save_every=every,
+        keep="last",
     )
 
 

@@ -69,6 +69,10 @@ class RunResult:
     weights: str | None
     sampling: SamplingCost | None = None
     """time that the samples of the last measurement took"""
+    weights_count: int | None = None
+    """number of weights that generate samples"""
+    start_cpu: float = 0.0
+    """CPU seconds of the runs that this one starts from, in addition to `cpu`"""
 
     @property
     def setting(self) -> str:
@@ -94,7 +98,7 @@ def load_results(plan: ComparisonPlan, folder: ComparisonFolder) -> list[RunResu
 
 def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunResult:
     """Load the result of a run."""
-    path = folder.run(run)
+    path = folder.run(plan_runs.trained_run(plan, run))
     anchors = execution.read_anchors(folder, plan_runs.anchor_setting(plan, run.setting))
     lines = Run(path).lines() if (path / EXPERIMENT_FILE).exists() else []
     recorded = measurements.read_measurements(folder.measurements(run))
@@ -133,7 +137,18 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         experiment=_file_digest(path / EXPERIMENT_FILE),
         weights=_file_digest(path / "generator.safetensors"),
         sampling=measured[-1].sampling if measured else None,
+        weights_count=measured[-1].weights if measured else None,
+        start_cpu=_start_cpu(plan, folder, run),
     )
+
+
+def _start_cpu(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> float:
+    """Return the CPU seconds of the runs that a run starts from, directly or not; 0 for random weights."""
+    start = plan_runs.start_run(plan, plan_runs.trained_run(plan, run))
+    if start is None:
+        return 0.0
+    recorded = measurements.read_measurements(folder.measurements(start))
+    return (recorded[-1].cpu if recorded else 0.0) + _start_cpu(plan, folder, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +194,8 @@ def write_results(path: Path, results: Sequence[RunResult]) -> None:
 
 
 def _state(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunStatus:
-    if execution.is_run_done(folder, plan_runs.get_task(plan, run.setting), run):
-        final = execution.final_event(Run(folder.run(run)))
+    if execution.is_run_done(folder, plan, run):
+        final = execution.final_event(Run(folder.run(plan_runs.trained_run(plan, run))))
         return "diverged" if final and final["reason"] == "diverged" else "ended"
     return "failed" if folder.failed(run.name).exists() else "unfinished"
 

@@ -206,6 +206,12 @@ def _failure_scores(plan: ComparisonPlan, blocks: Sequence[Block]) -> dict[str, 
     }
 
 
+def failed_runs(plan: ComparisonPlan, blocks: Sequence[Block]) -> frozenset[str]:
+    """Return the names of the runs that diverged, could not be run, or have too low a score."""
+    scores = _failure_scores(plan, blocks)
+    return frozenset(run.name for block in blocks for run in block.values() if _has_failed(run, scores))
+
+
 def _has_failed(run: RunResult, failure_scores: Mapping[str, float]) -> bool:
     """Whether a run diverged, could not be run, or has too low a score."""
     return run.state != "ended" or run.known_score < failure_scores[run.task]

@@ -20,7 +20,7 @@ from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.compilation import compile_generators
 from equipoise.training.evaluation_cost import smallest_interval
 from equipoise.training.loop import Training
-from equipoise.training.timing import Intervals, RunCosts, measure_costs, run_seconds
+from equipoise.training.timing import Intervals, measure_costs, steps_within
 
 MEASURING_SHARE = 0.05
 """Share of the budget for the measurement."""
@@ -52,21 +52,11 @@ def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: f
     limit = MANY_STEPS
     if experiment.images is not None:
         limit = math.ceil(experiment.images / experiment.step_images)
-    steps = _largest(costs, experiment, training, smallest, available, limit)
+    steps = steps_within(
+        costs, lambda steps: _intervals(_with_steps(experiment, training, steps, smallest)), available, limit
+    )
     data = build_unresolved_data(require(experiment.data, "data")).resolve()
     return with_resolved_controller(_with_steps(experiment, training, steps, smallest), data)
-
-
-def _largest(
-    costs: RunCosts, experiment: Experiment, training: Training, smallest: int, available: float, limit: int
-) -> int:
-    """Return the largest number of steps, from 1 to `limit`, that takes at most `available` seconds."""
-    low, high = 1, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        every = _intervals(_with_steps(experiment, training, middle, smallest))
-        low, high = (middle, high) if run_seconds(costs, middle, every) <= available else (low, middle - 1)
-    return low
 
 
 def _with_steps(experiment: Experiment, training: Training, steps: int, smallest: int) -> Experiment:

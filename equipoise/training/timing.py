@@ -16,6 +16,9 @@ from equipoise.training.evaluation_cost import COST_SAMPLES, evaluate_few
 from equipoise.training.loop import Training, save
 from equipoise.training.step import run_step
 
+Clock = Callable[[], float]
+"""A function that returns seconds: time.monotonic, or time.process_time for CPU seconds of this process."""
+
 PERIOD = 8
 """The default interval of lazy penalties, in steps."""
 MAX_STEPS = 400
@@ -67,38 +70,50 @@ def run_seconds(costs: RunCosts, steps: int, every: Intervals) -> float:
     )
 
 
-def measure_costs(training: Training, seconds: float) -> RunCosts:
-    """Measure the parts of a run in about `seconds`; slow parts take longer, because each is run at least once.
+def steps_within(costs: RunCosts, every: Callable[[int], Intervals], available: float, limit: int) -> int:
+    """Return the largest number of steps, from 1 to `limit`, whose run takes at most `available` seconds.
+
+    `every`: the intervals of a run by its number of steps.
+    """
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if run_seconds(costs, middle, every(middle)) <= available else (low, middle - 1)
+    return low
+
+
+def measure_costs(training: Training, seconds: float, clock: Clock = time.monotonic) -> RunCosts:
+    """Measure the parts of a run in about `seconds` of a clock; slow parts take longer: each is run at least once.
 
     Steps are taken and the pilot changes knobs, so pass a training that is not used afterwards.
     """
     start = max(0, training.state.model.adversarial_start)
-    pretraining = _step_seconds(training, seconds / 2) if start else 0.0
+    pretraining = _step_seconds(training, seconds / 2, clock) if start else 0.0
     training.state.step = start
-    steps = _durations_of_steps(training, seconds / 4 if start else seconds / 2)
+    steps = _durations_of_steps(training, seconds / 4 if start else seconds / 2, clock)
     with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
         return RunCosts(
             start,
             pretraining,
             sum(steps) / len(steps),
-            early_reading=max(0.0, _reading_seconds(training, with_probe=False, repeats=3) - steps[-1]),
-            reading=max(0.0, _reading_seconds(training, with_probe=True) - steps[-1]),
-            sampling=_second_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training))),
-            evaluation=_evaluation_seconds(training, seconds),
-            saving=_duration(lambda: save(training, Path(folder) / "checkpoints")),
+            early_reading=max(0.0, _reading_seconds(training, clock, with_probe=False, repeats=3) - steps[-1]),
+            reading=max(0.0, _reading_seconds(training, clock, with_probe=True) - steps[-1]),
+            sampling=_second_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training)), clock),
+            evaluation=_evaluation_seconds(training, seconds, clock),
+            saving=_duration(lambda: save(training, Path(folder) / "checkpoints"), clock),
         )
 
 
-def _duration(function: Callable[[], object]) -> float:
-    begin = time.monotonic()
+def _duration(function: Callable[[], object], clock: Clock) -> float:
+    begin = clock()
     function()
-    return time.monotonic() - begin
+    return clock() - begin
 
 
-def _second_duration(function: Callable[[], object]) -> float:
+def _second_duration(function: Callable[[], object], clock: Clock) -> float:
     """Return the duration of the second call: the first one prepares kernels."""
     function()
-    return _duration(function)
+    return _duration(function, clock)
 
 
 def _take_step(training: Training, *, measure: bool = False, with_probe: bool = False) -> None:
@@ -112,30 +127,30 @@ def _take_step(training: Training, *, measure: bool = False, with_probe: bool = 
         training.pilot.observe(record)
 
 
-def _step_seconds(training: Training, seconds: float) -> float:
+def _step_seconds(training: Training, seconds: float, clock: Clock) -> float:
     """Return the mean duration of a step in about `seconds`, after one that is not counted: kernels are prepared in it.
 
     Whole periods of lazy penalties are counted, unless the steps are too slow for one.
     """
     _take_step(training)
     _wait_for_device(training)
-    begin, count = time.monotonic(), 0
+    begin, count = clock(), 0
     while True:
         _take_step(training)
         count += 1
         is_whole = count < PERIOD or count % PERIOD == 0
-        if (time.monotonic() - begin >= seconds and is_whole) or count >= MAX_STEPS:
+        if (clock() - begin >= seconds and is_whole) or count >= MAX_STEPS:
             _wait_for_device(training)
-            return (time.monotonic() - begin) / count
+            return (clock() - begin) / count
 
 
-def _durations_of_steps(training: Training, seconds: float) -> list[float]:
+def _durations_of_steps(training: Training, seconds: float, clock: Clock) -> list[float]:
     """Return the duration of a step at each share of the run at which the model is to be timed."""
     state, shares = training.state, training.state.model.measured_at
     start, durations = state.step, []
     for share in shares:
         state.step = start + round(share * (training.plan.steps - start))
-        durations.append(_step_seconds(training, seconds / len(shares)))
+        durations.append(_step_seconds(training, seconds / len(shares), clock))
     return durations
 
 
@@ -145,7 +160,7 @@ def _wait_for_device(training: Training) -> None:
         torch.cuda.synchronize(training.state.device)
 
 
-def _reading_seconds(training: Training, *, with_probe: bool, repeats: int = 1) -> float:
+def _reading_seconds(training: Training, clock: Clock, *, with_probe: bool, repeats: int = 1) -> float:
     """Return the mean duration of a step with a reading, after one that is not counted."""
 
     def take() -> None:
@@ -155,16 +170,16 @@ def _reading_seconds(training: Training, *, with_probe: bool, repeats: int = 1) 
         _take_step(training, measure=True, with_probe=with_probe)
 
     take()
-    return sum(_duration(take) for _ in range(repeats)) / repeats
+    return sum(_duration(take, clock) for _ in range(repeats)) / repeats
 
 
-def _evaluation_seconds(training: Training, seconds: float) -> float:
+def _evaluation_seconds(training: Training, seconds: float, clock: Clock) -> float:
     """Return the duration of an evaluation; of a slow one, estimated from a few samples."""
     evaluation = training.evaluation
     if evaluation is None:
         return 0.0
     evaluate_few(training, evaluation)
-    few = _duration(lambda: evaluate_few(training, evaluation)) * len(evaluation.latents) / COST_SAMPLES
+    few = _duration(lambda: evaluate_few(training, evaluation), clock) * len(evaluation.latents) / COST_SAMPLES
     if few > seconds / 2:
         return few
-    return _duration(lambda: outputs.measure_metric(training, evaluation))
+    return _duration(lambda: outputs.measure_metric(training, evaluation), clock)

@@ -8,7 +8,8 @@ import pytest
 
 from equipoise.comparison import execution, plan_runs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
-from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Task, load_plan
+from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Task
+from equipoise.comparison.plan_files import load_plan
 from equipoise.comparison.results import RunResult
 
 TINY = ComparisonPlan(

@@ -67,7 +67,7 @@ def test_interrupted_run_resumes_to_the_same_weights(
     shutil.copytree(compared.path / "anchors", folder.path / "anchors")
     count = iter(range(100))
     assert not execution.execute_run(folder, RUN, lambda: next(count) >= after)
-    assert not execution.is_run_done(folder, tiny.tasks["ring"], RUN)
+    assert not execution.is_run_done(folder, tiny, RUN)
     assert results.load_result(tiny, folder, RUN).state == "unfinished"
     assert execution.execute_run(folder, RUN, lambda: False)
     uninterrupted, again = (one.run(RUN) / "generator.safetensors" for one in (compared, folder))
@@ -132,7 +132,7 @@ def test_diverged_run_scores_0_and_is_not_repeated(
     result = results.load_result(plan, folder, RUN)
     assert (result.state, result.score, result.value) == ("diverged", 0.0, None)
     assert result.counts
-    assert execution.is_run_done(folder, task, RUN)
+    assert execution.is_run_done(folder, plan, RUN)
 
 
 def test_measurements_survive_a_kill_at_any_byte(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from equipoise.comparison import execution, jobs, plan_runs, processes
 from equipoise.comparison.execution import Job
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_tuned_arms, write_json
 from equipoise.comparison.jobs import execute_jobs
-from equipoise.comparison.plan import Arm, ComparisonPlan, Regime, Tuning, load_plan
+from equipoise.comparison.plan import Arm, ComparisonPlan, Regime, Tuning
+from equipoise.comparison.plan_files import load_plan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.results import RunResult
 from equipoise.errors import RunError

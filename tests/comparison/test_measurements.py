@@ -9,6 +9,7 @@ from equipoise.comparison import execution, measurements, plan_runs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
 from equipoise.comparison.measurements import CostClock, ReportedMetric, read_measurements
 from equipoise.comparison.plan import ComparisonPlan
+from equipoise.core.sampling import Sampling
 from equipoise.errors import RunError
 
 LONG = 1000.0
@@ -50,9 +51,9 @@ def test_measurements_are_not_charged(
         seconds[0] += LONG
         return build_metric(*args)
 
-    def measure(metric: ReportedMetric, folder: Path) -> measurements.MeasuredSamples:
+    def measure(metric: ReportedMetric, folder: Path, sampling: Sampling) -> measurements.MeasuredSamples:
         seconds[0] += LONG
-        return of_run(metric, folder)
+        return of_run(metric, folder, sampling)
 
     def training(*args: object):
         for event in start(*args):

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from equipoise.comparison import plan as plans
-from equipoise.comparison import plan_runs
+from equipoise.comparison import plan_runs, run_checks
 from equipoise.comparison.plan import (
     ComparisonPlan,
     SearchRange,
-    load_plan,
-    plan_from_values,
-    reduce_plan,
 )
+from equipoise.comparison.plan_files import load_plan, plan_from_values, reduce_plan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.errors import EquipoiseError, SettingError
 
@@ -210,7 +208,7 @@ def test_invalid_plan_is_an_error_of_one_line(
     parse: Callable[[str], ComparisonPlan], tmp_path: Path, text: str, line: str
 ) -> None:
     with pytest.raises(EquipoiseError) as error:
-        plan_runs.check_plan(parse(text))
+        run_checks.check_plan(parse(text))
     assert str(error.value).startswith(line.format(plan=tmp_path / "plan.toml"))
     assert "\n" not in str(error.value).partition(" cannot be read as TOML")[0]
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from equipoise.comparison import plan_runs
+from equipoise.comparison import run_checks
 from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Task
 from equipoise.errors import SettingError
 
@@ -26,8 +26,8 @@ def plan(**changes: object) -> ComparisonPlan:
 @pytest.mark.parametrize("changes", [{"reported": LITE0}, {"also": ("recall",)}, {"metric": LITE0}])
 def test_features_of_a_frozen_network_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(SettingError, match=r"arm 'fixed' on 'emoji.*cannot be reported: projected was trained"):
-        plan_runs.check_plan(plan(**changes))
+        run_checks.check_plan(plan(**changes))
 
 
 def test_other_features_are_allowed() -> None:
-    plan_runs.check_plan(plan())
+    run_checks.check_plan(plan())

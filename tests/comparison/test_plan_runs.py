@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from equipoise.comparison import plan as plans
-from equipoise.comparison import plan_runs
+from equipoise.comparison import plan_runs, run_checks
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.plan import (
     ComparisonPlan,
     PlugSpec,
     SearchRange,
-    data_key,
 )
+from equipoise.comparison.plan_checks import data_key
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.core.events import Started, Turned
 from equipoise.errors import SettingError
@@ -215,7 +215,7 @@ def test_training_data_of_a_policy_are_read_from_its_file(small: ComparisonPlan,
         with pytest.raises(
             SettingError, match=r"the policy of arm 'a' was trained on '.*ring', the data that task 'ring'"
         ):
-            plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
+            run_checks.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
     path = _policy(tmp_path / "other.safetensors", data={"name": "ring", "modes": 5})
     arm = plans.Arm(controller=plans.PlugSpec("time_only", {"policy": path}))
-    plan_runs.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))
+    run_checks.check_plan(dataclasses.replace(small, arms={"a": arm}, baseline="a"))

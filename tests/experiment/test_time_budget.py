@@ -156,7 +156,7 @@ def test_steps_of_networks_that_grow_are_timed_over_the_whole_run(monkeypatch: p
     training.state.model = dataclasses.replace(training.state.model, measured_at=(0.1, 0.3, 0.8))
     shares = []
 
-    def step_seconds(training: Training, seconds: float) -> float:
+    def step_seconds(training: Training, seconds: float, clock: timing.Clock) -> float:
         shares.append(training.state.step / training.plan.steps)
         return shares[-1]
 

@@ -1,4 +1,4 @@
-"""Compare controllers: run every arm of a plan on every task with every seed, and write a report."""
+"""Compare controllers or models: run every arm of a plan on every task with every seed, and write a report."""
 
 import argparse
 import os
@@ -45,6 +45,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--steps", type=int, metavar="N", help="number of steps of every run, to try a plan; default: the plan's"
     )
+    parser.add_argument(
+        "--cpu-seconds",
+        type=float,
+        metavar="S",
+        help="CPU seconds of training of every run, to try a plan with such a budget; default: the plan's",
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="use only the first N seeds of the plan; default: all")
     parser.add_argument("--report-only", action="store_true", help="only write the report of the existing runs")
     parser.add_argument("--dry-run", action="store_true", help="only print the number of runs and the estimated time")
@@ -53,12 +59,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Execute the plan, or continue it, and write the report."""
-    from equipoise.comparison import page, plan_runs
+    from equipoise.comparison import page, run_checks
     from equipoise.comparison.folder import ComparisonFolder, create_or_open
-    from equipoise.comparison.plan import load_plan, reduce_plan
+    from equipoise.comparison.plan_files import load_plan, reduce_plan
 
     path = Path(args.plan)
-    plan = reduce_plan(load_plan(path), args.steps, args.seeds)
+    plan = reduce_plan(load_plan(path), args.steps, args.seeds, args.cpu_seconds)
     processes = os.cpu_count() or 1 if args.processes is None else args.processes
     if processes < 1:
         raise SettingError(f"--processes {processes}: it must be at least 1")
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         report = page.write_report(folder)
         print_result(args.json, {"report": str(report)}, f"report: {report}")
         return 0
-    plan_runs.check_plan(plan)
+    run_checks.check_plan(plan)
     if args.dry_run:
         return _dry_run(plan, processes, args.json)
     plan = create_or_open(folder, plan, path.read_text())
@@ -125,22 +131,21 @@ def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[Jo
 
 
 def _dry_run(plan: "ComparisonPlan", processes: int, as_json: bool) -> int:
-    """Print the number of runs and their time, estimated from a few steps of the baseline in each setting."""
-    import dataclasses
-
-    from equipoise.comparison import plan_runs
-    from equipoise.experiment.estimates import estimate
+    """Print the number of runs and their time: the budget, or an estimate from a few steps in each setting."""
+    from equipoise.comparison.durations import estimate_durations
     from equipoise.report.formatting import format_duration
 
-    runs = [*plan_runs.tuning_runs(plan), *plan_runs.test_runs(plan)]
-    seconds_per_run = {}
-    for setting in dict.fromkeys(run.setting for run in runs):
-        first = plan_runs.RunSpec(setting, plan.baseline, plan.seeds[0])
-        experiment = plan_runs.build_experiment(plan, first, {})
-        seconds_per_run[setting] = estimate(dataclasses.replace(experiment, metric=None)).seconds
-    seconds = sum(seconds_per_run[run.setting] for run in runs)
-    lines = [f"{setting.name:32} {format_duration(duration)} per run" for setting, duration in seconds_per_run.items()]
-    lines.append(f"{len(runs)} runs, about {format_duration(seconds)} of training, plus evaluations")
-    lines.append(f"with {processes} runs in parallel: {format_duration(seconds / processes)}; nothing was written")
-    print_result(as_json, {"runs": len(runs), "seconds": seconds, "processes": processes}, "\n".join(lines))
+    durations = estimate_durations(plan)
+    groups = {
+        f"{run.setting.name}, {run.arm}" if plan.compares_models else run.setting.name: seconds
+        for run, seconds in durations.items()
+    }
+    lines = [
+        f"{name:32} {format_duration(seconds)} per run" if seconds else f"{name:32} sampled from the run of another arm"
+        for name, seconds in groups.items()
+    ]
+    total = sum(durations.values())
+    lines.append(f"{len(durations)} runs, about {format_duration(total)} of training, plus evaluations")
+    lines.append(f"with {processes} runs in parallel: {format_duration(total / processes)}; nothing was written")
+    print_result(as_json, {"runs": len(durations), "seconds": total, "processes": processes}, "\n".join(lines))
     return 0
