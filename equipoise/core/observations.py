@@ -84,6 +84,9 @@ class Signals:
     """Euclidean norm of the discriminator's gradient in its adversarial phase, ≥ 0."""
     gradient_ratio: float | None = None
     """gradient_norm_d / gradient_norm_g, ≥ 0; None if the denominator is 0."""
+    adversarial_share: float | None = None
+    """‖a‖ / (‖a‖ + ‖m‖), in [0, 1], of the weighted gradients at the generator's samples: a of the adversarial term, m
+    of the other term, such as the distance to a teacher."""
     update_ratio_g: float | None = None
     """‖Δθ‖ / ‖θ‖ of the generator in the latest measured step, ≥ 0."""
     update_ratio_d: float | None = None

@@ -151,6 +151,16 @@ LOOK_AT_SAMPLES = CodeChange(
     "Look at samples of the same latents over time, and stop if they are good enough",
     'torchvision.utils.save_image(g(fixed_z), f"samples_{step}.png", normalize=True)',
 )
+BALANCE_TERMS = CodeChange(
+    "Weight the adversarial term so that its gradient at the samples is as large as that of the other term (the "
+    "adaptive weight of VQGAN)",
+    "fake = g(z)\n"
+    "loss_other = (fake - real).abs().mean()  # the other term of your loss\n"
+    "loss_adversarial = torch.nn.functional.softplus(-d(fake)).mean()\n"
+    "(other,) = torch.autograd.grad(loss_other, fake, retain_graph=True)\n"
+    "(adversarial,) = torch.autograd.grad(loss_adversarial, fake, retain_graph=True)\n"
+    "loss_g = loss_other + other.norm() / adversarial.norm().clamp_min(1e-8) * loss_adversarial",
+)
 NEAREST_REALS = CodeChange(
     "Compare samples with their nearest training images before you use them",
     "nearest = torch.cdist(fake.flatten(1), training_images.flatten(1)).argmin(1)\n"

@@ -238,6 +238,7 @@ def compute_signals(
             gradient_norm_g=gradient_g,
             gradient_norm_d=gradient_d,
             gradient_ratio=gradient_d / gradient_g if gradient_g and gradient_d is not None else None,
+            adversarial_share=first("adversarial_share"),
             update_ratio_g=updates.get("generator"),
             update_ratio_d=updates.get("discriminator"),
             **sample_statistics,

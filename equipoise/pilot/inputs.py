@@ -34,7 +34,7 @@ def step_record(step: int, images: int, values: StepValues, gradients: GradientN
             logit_real=real,
             logit_fake=logits["logit_fake"],
         ),
-        "generator": PhaseRecord(total=losses["loss_g"], gradient_norms=norms.get("generator", {})),
+        "generator": PhaseRecord(losses["loss_g"], _shares(values, device), norms.get("generator", {})),
     }
     # Gradients are not checked: overflows in fp16 are common, and a GradScaler skips them.
     finite = [value.isfinite().all() for value in (*losses.values(), *logits.values()) if value is not None]
@@ -50,6 +50,12 @@ def step_record(step: int, images: int, values: StepValues, gradients: GradientN
     )
 
 
+def _shares(values: StepValues, device: torch.device) -> dict[str, Tensor]:
+    """Return the share of the adversarial gradient, if it was passed."""
+    share = _loss("adversarial_share", values.get("adversarial_share"), device)
+    return {} if share is None else {"adversarial_share": share}
+
+
 def _device_of(values: StepValues, gradients: GradientNorms) -> torch.device:
     """Return the device for the statistics: that of the gradients, otherwise that of the first tensor."""
     tensors = [norm for norms in gradients.values() for norm in norms.values()]
@@ -58,7 +64,7 @@ def _device_of(values: StepValues, gradients: GradientNorms) -> torch.device:
 
 
 def _loss(name: str, value: Number | None, device: torch.device) -> Tensor | None:
-    """Convert a loss to a scalar tensor."""
+    """Convert a loss, or a share, to a scalar tensor."""
     if value is None:
         return None
     if isinstance(value, Tensor) and value.numel() == 1:

@@ -176,18 +176,20 @@ class Pilot:
         logit_held_out: Tensor | None = None,
         real: Tensor | None = None,
         fake: Tensor | None = None,
+        adversarial_share: Number | None = None,
     ) -> Decision | None:
         """Record one step; at a reading, decide and change knobs. Between readings nothing is read from the device.
 
         A custom loop calls it after backward with losses (one number each), logits (any shape) of the training batch,
-        of fakes and of held-out reals, and `real` and `fake` samples (N, ...) for sample statistics. Each may be
-        omitted. Gradients are read from the optimizers. Returns None between readings. Raises SettingError for a value
-        of the wrong kind.
+        of fakes and of held-out reals, `real` and `fake` samples (N, ...) for sample statistics, and the share of the
+        adversarial term in the gradient at the samples, where there is another term. Each may be omitted. Gradients are
+        read from the optimizers. Returns None between readings. Raises SettingError for a value of the wrong kind.
         """
         self.start()
         if record is None:
             values: dict[str, Number | None] = {"loss_g": loss_g, "loss_d": loss_d, "logit_real": logit_real}
             values |= {"logit_fake": logit_fake, "logit_held_out": logit_held_out, "real": real, "fake": fake}
+            values["adversarial_share"] = adversarial_share
             self._conflicts.check()
             norms = {name: torch_optimizers.gradient_norm(self.optimizers, name) for name in self.optimizers}
             record = step_record(self.step + 1, self.images, values, norms)

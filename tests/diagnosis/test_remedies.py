@@ -18,6 +18,7 @@ from equipoise.diagnosis.remedies import (
     prescribe,
 )
 from equipoise.diagnosis.symptoms import SYMPTOMS, repair_of
+from equipoise.models._distillation import DistillationKnobs
 
 PUBLISHED = AdversarialKnobs()
 ALL = frozenset(AdversarialKnobs.ranges())
@@ -64,7 +65,7 @@ def test_every_symptom_has_a_ladder_or_needs_no_repair() -> None:
     without = {name for name in SYMPTOMS if repair_of(name) is None}
     informative = {"data_out_of_range", "plateau", "equilibrium", "broken_metric"}
     assert without == informative | {"never_learned", "generator_overpowering", "saturated_loss"}
-    knobs = AdversarialKnobs.ranges()
+    knobs = AdversarialKnobs.ranges() | DistillationKnobs.ranges()
     for symptom in SYMPTOMS.values():
         rungs = symptom.repair.ladder if symptom.repair else ()
         assert all(adjustment.knob in knobs for rung in rungs for adjustment in rung)

@@ -173,6 +173,15 @@ def test_gradient_ratio_is_discriminator_over_generator() -> None:
     assert still.gradient_ratio is None, "no division by 0"
 
 
+def test_share_of_the_adversarial_gradient_is_a_term_of_the_generator() -> None:
+    window = SignalWindow()
+    for step, share in enumerate((0.25, None, 0.75), start=1):
+        terms = {} if share is None else {"adversarial_share": torch.tensor(share)}
+        record = StepRecord(step, step, {"generator": PhaseRecord(torch.tensor(1.0), terms)})
+        window = accumulate(window, record)
+    assert compute_signals(window, {}).signals.adversarial_share == 0.5, "over the steps in which it was measured"
+
+
 def test_loss_without_probabilities_has_no_probability_signals() -> None:
     without, with_probability = read_signals(records(3)).signals, read_signals(records(3), torch.sigmoid).signals
     assert without.probability_real is None

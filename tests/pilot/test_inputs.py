@@ -55,6 +55,7 @@ def test_the_ideal_loss_is_computed_from_the_knobs() -> None:
     [
         ({"loss_g": torch.ones(16)}, r"loss_g must be one number, not a tensor of shape \(16,\); take the mean"),
         ({"loss_d": "0.7"}, "loss_d must be one number, not str"),
+        ({"adversarial_share": torch.ones(2)}, r"adversarial_share must be one number, not a tensor of shape \(2,\)"),
         ({"logit_real": 0.7}, "logit_real must be a tensor of logits, one or more per sample, not float"),
         ({"logit_fake": torch.ones(0)}, "logit_fake is an empty tensor; omit it"),
         ({"real": np.ones((8, 2))}, r"real must be a tensor of samples \(N, ...\), not ndarray"),

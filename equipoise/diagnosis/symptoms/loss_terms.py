@@ -1,0 +1,39 @@
+"""The symptom of a generator that listens to its discriminator alone, although its loss has another term."""
+
+import statistics
+
+from equipoise.diagnosis.adjustments import Adjustment
+from equipoise.diagnosis.code_changes import BALANCE_TERMS
+from equipoise.diagnosis.history import SignalHistory
+from equipoise.diagnosis.symptom import Detection, Repair, SeverityScale, Symptom
+
+ADVERSARIAL_SHARE = SeverityScale(0.9, 0.99, 0.999)
+READINGS = 5
+"""Readings whose mean is taken; a share is measured in every tenth step."""
+
+
+def detect_adversarial_dominance(history: SignalHistory) -> Detection | None:
+    """Detect an adversarial term that gives nearly all of the gradient at the generator's samples."""
+    shares = history.last("adversarial_share", READINGS)
+    if len(shares) < READINGS:
+        return None
+    share = statistics.fmean(shares)
+    severity = ADVERSARIAL_SHARE.severity(share)
+    return None if severity is None else Detection(severity, 0.7, {"adversarial_share": share})
+
+
+ADVERSARIAL_DOMINANCE = Symptom(
+    id="adversarial_dominance",
+    order=95,
+    detect=detect_adversarial_dominance,
+    reads=("adversarial_share",),
+    meaning="the generator follows its discriminator alone: the other term of its loss, such as what it is to learn "
+    "from a teacher, has almost no part in its gradient",
+    test="mean of five values of `adversarial_share`; they are measured in every tenth step",
+    scales={"adversarial_share": ADVERSARIAL_SHARE},
+    source="Esser 2021 (VQGAN), eq. 7, which balances both gradients; the thresholds are the ratios 9, 99 and 999",
+    advice="reduce adversarial_weight to a tenth; if the discriminator alone is wanted, turn the other term off "
+    "(matching_weight 0)",
+    loop_advice=(BALANCE_TERMS,),
+    repair=Repair(((Adjustment("adversarial_weight", "multiply", 0.1),),), rolls_back=False, acts_on_hints=True),
+)
