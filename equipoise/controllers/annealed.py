@@ -26,7 +26,7 @@ def _decay(shape: str) -> dict[str, object]:
     """
     ends = dict.fromkeys(RATES, 0.02) | dict.fromkeys(PENALTIES, 0.1) | {"instance_noise": 0.01}
     factors = {knob: f"{shape}(1, {end:g})" for knob, end in ends.items()}
-    return {"factors": factors, "optional": (*PENALTIES, "instance_noise")}
+    return {"factors": factors, "optional": ("lr_d", *PENALTIES, "instance_noise")}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Annealed:
     """Controller that sets each knob to the value of its schedule at the current progress.
 
     Without options both learning rates decay to 1/50 along a cosine: the part of the R3GAN recipe (Huang 2024,
-    appendix E) that suits every GAN, with the final value that gave the best digits.
+    appendix E) that suits every GAN, with the final value that gave the best digits. That of a discriminator is
+    ignored in models that have none.
 
     `schedules`: knob -> schedule of its value, in the notation of :mod:`equipoise.core.schedules`. `factors`: knob ->
     schedule of a factor on the user's value. `optional`: knobs whose schedules are ignored where the knob does not act;
@@ -76,6 +77,7 @@ class Annealed:
     def __post_init__(self) -> None:
         if not self.schedules and not self.factors:
             object.__setattr__(self, "factors", dict.fromkeys(RATES, "cosine(1, 0.02)"))
+            object.__setattr__(self, "optional", tuple(dict.fromkeys(("lr_d", *self.optional))))
         for text in (*self.schedules.values(), *self.factors.values()):
             parse(text)
 

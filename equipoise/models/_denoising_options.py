@@ -19,8 +19,8 @@ SMALLEST_SIDE, LARGEST_SIDE, MAX_CHANNELS = 8, 1024, 4
 LOWEST_SIDE = 4
 """Shorter side of the lowest level of a network whose levels follow from the size of the images: 4 to 7."""
 
-WIDTHS = {64: 12, 32: 16, 0: 24}
-"""Shorter side from which on a network has this width, unless another is given: seconds per step are similar."""
+PATCHED_SIDE, NARROW_SIDE = 32, 64
+"""Shorter side from which on a network sees patches, and from which on it is narrow, unless the options say more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class DenoisingKnobs(Knobs):
 class UNetOptions(Protocol):
     """Options of recipes that build a U-Net; their meaning is that of DenoisingOptions."""
 
+    @property
+    def patch(self) -> int | None: ...
     @property
     def width(self) -> int | None: ...
     @property
@@ -56,17 +58,18 @@ class UNetOptions(Protocol):
 class DenoisingOptions(UNetOptions, Protocol):
     """Options of diffusion models.
 
-    `width`: channels of the first level; None for 24 below 32 pixels, 16 below 64, else 12. `multipliers`: channels of
-    each level as multiples of `width`; each level has half the size of the one before. Empty for levels down to 4
-    pixels, of which the last three are twice as wide as those before: 1,2,2 for 16 pixels, 1,1,2,2,2 for 64. `blocks`:
-    residual blocks per level. `attention`: side of the maps with self-attention, 0 for none; the lowest level always
-    has it. `dropout`: probability of dropout in residual blocks, in training. `conditional`: use class labels; None to
-    use them if the data has them. `label_dropout`: share of labels that are withheld in training, for `guidance`.
-    `augment`: whether the network has inputs that describe an augmentation, for the knob augment_p. `warmup`: images
-    after which the learning rate has its full value. `max_grad_norm`: norm to which gradients are clipped, None for no
-    limit. `sampler`, `sampling_steps`: sampler and number of evaluations per sample, unless others are given for
-    sampling; see :mod:`equipoise.nn.diffusion_samplers`. `preview_steps`: evaluations per sample during training, by
-    dpm_2m. `knobs`: values that differ from the defaults of the knobs.
+    `patch`: side of the patches of pixels that the first level sees as one place; None for 2 from 32 pixels on, which
+    costs a third, else 1. `width`: channels of the first level; None for 24 up to 32 pixels, else 16. `multipliers`:
+    channels of each level as multiples of `width`; each level has half the size of the one before. Empty for levels
+    down to 4 pixels, of which the last three are twice as wide as those before: 1,2,2 for 16 pixels, 1,1,2,2,2 for 64.
+    `blocks`: residual blocks per level. `attention`: side of the maps with self-attention, 0 for none; the lowest level
+    always has it. `dropout`: probability of dropout in residual blocks, in training. `conditional`: use class labels;
+    None to use them if the data has them. `label_dropout`: share of labels that are withheld in training, for
+    `guidance`. `augment`: whether the network has inputs that describe an augmentation, for the knob augment_p.
+    `warmup`: images after which the learning rate has its full value. `max_grad_norm`: norm to which gradients are
+    clipped, None for no limit. `sampler`, `sampling_steps`: sampler and number of evaluations per sample, unless others
+    are given for sampling; see :mod:`equipoise.nn.diffusion_samplers`. `preview_steps`: evaluations per sample during
+    training, by dpm_2m. `knobs`: values that differ from the defaults of the knobs.
     """
 
     @property
@@ -88,6 +91,7 @@ class DenoisingOptions(UNetOptions, Protocol):
 def validate_denoising_options(options: DenoisingOptions) -> None:
     """Raise SettingError for an option outside its range."""
     validate_counts(
+        patch=1 if options.patch is None else options.patch,
         width=1 if options.width is None else options.width,
         blocks=options.blocks,
         sampling_steps=options.sampling_steps,
@@ -130,8 +134,9 @@ def unet_layout(name: str, options: UNetOptions, spec: DataSpec, kind: BlockKind
         )
     if options.conditional and not spec.classes:
         raise SettingError("conditional = true, but the data has no labels; omit this option")
-    multipliers = options.multipliers or _multipliers(min(sides))
-    multiple = 1 << (len(multipliers) - 1)
+    patch = (2 if min(sides) >= PATCHED_SIDE else 1) if options.patch is None else options.patch
+    multipliers = options.multipliers or _multipliers(min(sides) // patch)
+    multiple = patch << (len(multipliers) - 1)
     if any(side % multiple for side in sides):
         nearest = "x".join(str(max(1, round(side / multiple)) * multiple) for side in reversed(sides))
         raise SettingError(
@@ -141,7 +146,7 @@ def unet_layout(name: str, options: UNetOptions, spec: DataSpec, kind: BlockKind
     return UNetLayout(
         image_channels=channels,
         size=max(sides),
-        width=options.width or next(width for side, width in WIDTHS.items() if min(sides) >= side),
+        width=options.width or (16 if min(sides) >= NARROW_SIDE else 24),
         multipliers=multipliers,
         blocks=options.blocks,
         attention=options.attention,
@@ -149,6 +154,7 @@ def unet_layout(name: str, options: UNetOptions, spec: DataSpec, kind: BlockKind
         p=options.dropout,
         classes=0 if options.conditional is False else spec.classes,
         augmentations=DESCRIPTION if options.augment else 0,
+        patch=patch,
     )
 
 

@@ -42,7 +42,7 @@ class DDPM:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         # Section 4 and appendix B; batch size 128, 800,000 steps. 35.7 million weights.
         "cifar10": {
-            **{"width": 128, "multipliers": (1, 2, 2, 2), "blocks": 2, "attention": 16, "dropout": 0.1},
+            **{"patch": 1, "width": 128, "multipliers": (1, 2, 2, 2), "blocks": 2, "attention": 16, "dropout": 0.1},
             **{"conditional": False, "augment": False, "warmup": 640_000, "max_grad_norm": 1.0},
             **{"sampling_steps": 1000, "preview_steps": 9, "sigma_max": 80.0},
             "knobs": {"lr_g": 2e-4, "ema_half_life": 887_000},
@@ -50,6 +50,7 @@ class DDPM:
     }
 
     # Diffusion models: DenoisingOptions in _denoising_options.py
+    patch: int | None = None
     width: int | None = None
     multipliers: tuple[int, ...] = ()
     blocks: int = 1

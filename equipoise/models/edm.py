@@ -50,14 +50,14 @@ class EDM:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         # Table 7, unconditional; batch size 512, 200M images. 55.7 million weights.
         "cifar10": {
-            **{"width": 128, "multipliers": (2, 2, 2), "blocks": 4, "attention": 16, "dropout": 0.13},
+            **{"patch": 1, "width": 128, "multipliers": (2, 2, 2), "blocks": 4, "attention": 16, "dropout": 0.13},
             **{"conditional": False, "warmup": 10_000_000},
             **{"sampler": "heun", "sampling_steps": 35, "preview_steps": 9, "sigma_max": 80.0},
             "knobs": {"lr_g": 1e-3, "ema_half_life": 5e5, "augment_p": 0.12},
         },
         # Table 7, FFHQ; batch size 256. 61.8 million weights.
         "ffhq64": {
-            **{"width": 128, "multipliers": (1, 2, 2, 2), "blocks": 4, "attention": 16, "dropout": 0.05},
+            **{"patch": 1, "width": 128, "multipliers": (1, 2, 2, 2), "blocks": 4, "attention": 16, "dropout": 0.05},
             **{"conditional": False, "warmup": 10_000_000},
             **{"sampler": "heun", "sampling_steps": 79, "preview_steps": 9, "sigma_max": 80.0},
             "knobs": {"lr_g": 2e-4, "ema_half_life": 5e5, "augment_p": 0.15},
@@ -65,6 +65,7 @@ class EDM:
     }
 
     # Diffusion models: DenoisingOptions in _denoising_options.py
+    patch: int | None = None
     width: int | None = None
     multipliers: tuple[int, ...] = ()
     blocks: int = 1

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu
 
 from equipoise.nn.unet_blocks import (
     EmbeddingBlock,
@@ -33,6 +33,8 @@ class UNetLayout:
     `blocks`: residual blocks per level of the encoder; the decoder has one more. `attention`: longer side of the maps
     with self-attention, 0 for none; the lowest level has one more in its middle, always. `p`: probability of dropout.
     `classes`: number of labels, 0 for none. `augmentations`: number of inputs that describe an augmentation.
+    `patch`: the first level has maps whose places are patches of this many pixels a side (Luhman and Luhman 2022,
+    "Improving Diffusion Model Efficiency Through Patching"), which costs less; 1 as published.
     """
 
     image_channels: int
@@ -45,11 +47,17 @@ class UNetLayout:
     p: float = 0.0
     classes: int = 0
     augmentations: int = 0
+    patch: int = 1
 
     @property
     def multiple(self) -> int:
         """Both sides of an image must be multiples of this."""
-        return 1 << (len(self.multipliers) - 1)
+        return self.patch << (len(self.multipliers) - 1)
+
+    @property
+    def patch_channels(self) -> int:
+        """Numbers of a patch."""
+        return self.image_channels * self.patch**2
 
     @property
     def feature_channels(self) -> int:
@@ -67,7 +75,7 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         self.layout = layout
         self.embedding = NoiseEmbedding(layout.width, 4 * layout.width, layout.classes, layout.augmentations)
-        self.entry = nn.Conv2d(layout.image_channels, layout.width, 3, padding=1)
+        self.entry = nn.Conv2d(layout.patch_channels, layout.width, 3, padding=1)
         widths = [layout.width]
         self.encoder = nn.ModuleList()
         for level, multiplier in enumerate(layout.multipliers):
@@ -89,7 +97,7 @@ class DenoisingUNet(nn.Module):
                 self.decoder.append(self._block(channels + widths.pop(), out, attends))
                 channels = out
         self.exit_norm = group_normalisation(channels)
-        self.exit = nn.Conv2d(channels, layout.image_channels, 3, padding=1)
+        self.exit = nn.Conv2d(channels, layout.patch_channels, 3, padding=1)
 
     def forward(
         self,
@@ -129,7 +137,7 @@ class DenoisingUNet(nn.Module):
 
     def _encode(self, image: Tensor, embedding: Tensor, generator: Generator | None) -> list[Tensor]:
         """Return the maps of the first layer and of every module of the encoder."""
-        maps = [self.entry(image)]
+        maps = [self.entry(pixel_unshuffle(image, self.layout.patch))]
         for module in self.encoder:
             is_plain = isinstance(module, ResamplingConvolution)
             maps.append(module(maps[-1]) if is_plain else module(maps[-1], embedding, generator))
@@ -149,11 +157,10 @@ class DenoisingUNet(nn.Module):
             elif isinstance(module, EmbeddingBlock):
                 joined = hidden if module.resampling == "up" else torch.cat([hidden, maps.pop()], dim=1)
                 hidden = module(joined, embedding, generator)
-        output: Tensor = self.exit(silu(self.exit_norm(hidden)))
-        return output
+        return pixel_shuffle(self.exit(silu(self.exit_norm(hidden))), self.layout.patch)
 
     def _attends(self, level: int) -> bool:
-        return self.layout.size >> level == self.layout.attention
+        return self.layout.size // self.layout.patch >> level == self.layout.attention
 
     def _block(self, channels_in: int, channels_out: int, attention: bool) -> EmbeddingBlock:
         """Return a residual block that keeps the size."""
