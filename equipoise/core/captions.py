@@ -49,7 +49,8 @@ class Prompt:
 class Captions:
     """How the captions of a data set are written. `vocabulary`: the end token, then the words, most frequent first.
 
-    `length`: tokens of a caption, T. `examples`: captions of held-out samples in known words, for samples without a prompt.
+    `length`: tokens of a caption, T. `examples`: captions of held-out samples in known words, for samples without a
+    prompt.
     """
 
     vocabulary: Vocabulary

@@ -174,13 +174,18 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """Default settings for a data set: model, length, metric and controller, as on the command line."""
+    """Default settings for a data set: model, length, metric and controller, as on the command line.
+
+    `reason`: one line for the user. `on_cpu`: the settings on a CPU, if others were measured to be better there.
+    """
 
     model: str
     steps: int
     batch_size: int
     metric: str | None = None
     controller: str = "fixed"
+    reason: str | None = None
+    on_cpu: "Suggestion | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from torch import Generator, Tensor, nn
 
+from equipoise.core.captions import Captions
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import Knobs
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
@@ -124,7 +125,8 @@ class Model(Generic[K]):
     `knobs`: published values. `turnable`: names of the knobs that have an effect. `optimizer(network, moment)`:
     settings of the optimizer of a network. `latent(count, generator, truncation)`: latents (count, ...).
     `generate(networks, latent, condition, sampling)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes`
-    is above 0, inputs (N, ...) if `source` is a shape, else None. `samplings`: the fields of `sampling` that act.
+    is above 0, captions (N, T) int64 if `captions` says how they are written, inputs (N, ...) if `source` is a shape,
+    else None. `samplings`: the fields of `sampling` that act.
     `styles`: the space W+, if the generator has one. `logits(networks, batch, moment)`: logits of the discriminator for
     real samples; None for a model without discriminator. `glance`: how to sample during training, where samples must be
     cheap. `denoise(networks, noisy, sigma, condition)`: estimates of clean samples (N, ...) from noisy ones of noise
@@ -156,6 +158,7 @@ class Model(Generic[K]):
     memory: Memory = field(default_factory=dict)
     averaged: tuple[str, ...] = ("generator",)
     num_classes: int = 0
+    captions: Captions | None = None
     source: tuple[int, ...] | None = None
     multiple: int | None = None
     reverse: Callable[[Networks, Tensor], Tensor] | None = None

@@ -53,8 +53,7 @@ class OpenMoji(NoPreparation):
     balance: bool = False
     """whether all classes are drawn equally often in training, also rare ones"""
     captions: bool = False
-    """whether a caption, of the Unicode names of the emoji, is its condition instead of the group; without those that
-    have none: 1,567 of 1,952 remain for training"""
+    """whether emoji have captions, their Unicode names, instead of groups; 1,567 of 1,952 for training have one"""
 
     def __post_init__(self) -> None:
         if self.image_size not in SIZES:

@@ -1,9 +1,10 @@
 """Adversarial training with one discriminator: a model from networks and the options of a recipe.
 
 A recipe is a frozen dataclass that has the fields of AdversarialOptions (_adversarial_options.py); its `build` builds
-the networks and passes both to :func:`adversarial_model`. A generator maps a latent (B, L) and labels (B,), or None, to
-samples; a discriminator implements Discriminator. What a model adds is in Extensions (_adversarial_extensions.py); the
-losses are in _adversarial_phases.py. What differs in sampling is replaced in the model that is returned.
+the networks and passes both to :func:`adversarial_model`. A generator maps a latent (B, L), and labels (B,), captions
+(B, T) or None, to samples; a discriminator implements Discriminator. What a model adds is in Extensions
+(_adversarial_extensions.py); the losses are in _adversarial_phases.py. What differs in sampling is replaced in the
+model that is returned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
+from equipoise.core.captions import Captions
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model, Networks, Phase
 from equipoise.core.sampling import Sampling
@@ -33,20 +35,23 @@ def adversarial_model(
     *,
     augmentations: Sequence[Augmentation] = (),
     classes: int = 0,
+    captions: Captions | None = None,
     extensions: Extensions = NO_EXTENSIONS,
 ) -> Model[AdversarialKnobs]:
     """Compose a model of a generator, a discriminator and the options of a recipe.
 
     `networks`: "generator" and "discriminator". `generator`: random generator of the initial vectors of spectral
     normalisation. `augmentations`: augmentations that suit the data. `classes`: number of labels that the networks use,
-    0 for none. `extensions`: what the model adds.
+    0 for none. `captions`: how the captions are written that the networks use instead, None for none. `extensions`:
+    what the model adds.
     """
     if options.constraint == "spectral_norm":
         for module in networks["discriminator"].modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
                 spectral_norm(module, generator)
     turnable = turnable_knobs(options, augmentations, extensions.knobs)
-    phases = AdversarialPhases(options, LOSSES[options.loss], tuple(augmentations), bool(classes), extensions)
+    is_conditional = bool(classes) or captions is not None
+    phases = AdversarialPhases(options, LOSSES[options.loss], tuple(augmentations), is_conditional, extensions)
     lazy = (Phase("penalties", ("discriminator",), phases.lazy_penalties, when=phases.is_penalty_due),)
     return Model(
         name=name,
@@ -65,6 +70,7 @@ def adversarial_model(
         logits=phases.logits_of_reals,
         memory=lecam_memory(torch.device("cpu")),
         num_classes=classes,
+        captions=captions,
         mixed_precision=bool(augmentations),
         probability=LOSSES[options.loss].probability,
         ideal=phases.ideal_loss,

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core import catalog
+from equipoise.core.captions import Captions
+from equipoise.core.conditions import conditions_in_turn
 from equipoise.core.data import Batch, DataSpec, PairedBatch, TokenBatch
 from equipoise.core.model import Model
 from equipoise.core.sampling import DEFAULT_SAMPLING
@@ -30,6 +32,7 @@ SMALLEST = (
     DataSpec((3, 64, 64), classes=3),
     DataSpec((3,), vocabulary=Vocabulary((ENDING, "a", "b"))),
     DataSpec((3, 32, 32), source=(1, 32, 32), paired=("train", "held_out")),
+    DataSpec((3, 16, 16), captions=Captions(Vocabulary((ENDING, "red", "heart")), 3, ("red heart", "heart"))),
 )
 NARROW = {
     **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3)},
@@ -37,6 +40,13 @@ NARROW = {
     "teacher": {"model": "edm", "options": {"width": 4, "attention": 0, "augment": False}},  # untrained
 }
 BATCH = 4
+
+RUN_STEPS, SAVED_AT = 8, 4
+ADDITIONAL_TERMS = {
+    **{"path_length_weight": 2.0, "orthogonal_weight": 1e-4, "lecam_weight": 0.1, "drift_weight": 1e-3},
+    **{"r2_gamma": 0.5, "feature_matching_weight": 0.1, "augment_p": 0.5, "instance_noise": 0.1},
+}
+"""Knobs that are 0 by default, where a model has them."""
 
 each = pytest.mark.parametrize("name", NAMES)
 
@@ -51,6 +61,8 @@ class Reals:
         source = torch.Generator().manual_seed(index)
         real = torch.rand(BATCH, *self.spec.shape, generator=source) * 2 - 1
         labels = torch.randint(self.spec.classes, (BATCH,), generator=source) if self.spec.classes else None
+        if self.spec.captions is not None:
+            labels = self.spec.captions.in_turn(BATCH)
         if self.spec.vocabulary is not None:
             tokens = torch.randint(1, len(self.spec.vocabulary), real.shape, generator=source)
             return TokenBatch(tokens, lengths=torch.full((BATCH,), real.shape[1]))
@@ -60,10 +72,10 @@ class Reals:
 
 
 def inputs_of(model: Model[Any], count: int) -> Tensor | None:
-    """Return labels or inputs for the generator, None if it takes only a latent."""
+    """Return labels, captions or inputs for the generator, None if it takes only a latent."""
     if model.source is not None:
         return torch.rand(count, *model.source, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return torch.arange(count) % model.num_classes if model.num_classes else None
+    return conditions_in_turn(model, count)
 
 
 def unused_knobs(name: str) -> frozenset[str]:
@@ -139,6 +151,7 @@ def test_fields_of_the_model_are_consistent(name: str) -> None:
     } == model.networks.keys() - model.frozen.keys()
     assert len({phase.name for phase in model.phases}) == len(model.phases)
     assert model.num_classes in (0, spec.classes)
+    assert model.captions in (None, spec.captions)
 
 
 @each
@@ -183,6 +196,45 @@ def test_checkpoint_restores_the_state_exactly(name: str, tmp_path: Path) -> Non
     run_steps(fresh, reals, 2)
     assert tensor_bytes(fresh.tensors()) == tensor_bytes(state.tensors())
     assert fresh.memory.keys() == state.memory.keys()
+
+
+def train_run(state: TrainingState, reals: Reals, steps: range) -> None:
+    """Train through steps of a run, in which networks may grow, with all additional terms."""
+    model = state.model
+    knobs = model.knobs.with_values({name: value for name, value in ADDITIONAL_TERMS.items() if name in model.turnable})
+    for step in steps:
+        run_step(state, reals, knobs, step / RUN_STEPS)
+
+
+def stop_in_next_step(state: TrainingState, reals: Reals) -> None:
+    """Take a step whose last phase fails, after the updates by the others."""
+
+    def fail(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    phases, moment = [*state.model.phases], state.moment(state.model.knobs, 0.9)
+    last = max(index for index, phase in enumerate(phases) if phase.when(moment))
+    phases[last] = dataclasses.replace(phases[last], loss=fail)
+    state.model = dataclasses.replace(state.model, phases=phases)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(state, reals, range(state.step, state.step + 1))
+
+
+@each
+def test_training_resumes_exactly_after_a_stop_within_a_step(name: str, tmp_path: Path) -> None:
+    """From a checkpoint before it. The same for processes that are killed: `benchmarks/resume_models.py`."""
+    whole, reals = start_training(name)
+    train_run(whole, reals, range(RUN_STEPS))
+    stopped, _ = start_training(name)
+    train_run(stopped, reals, range(SAVED_AT))
+    path = checkpoint.write(tmp_path, checkpoint.Checkpoint(stopped.step, stopped.tensors(), stopped.values()))
+    train_run(stopped, reals, range(SAVED_AT, SAVED_AT + 1))
+    stop_in_next_step(stopped, reals)
+    loaded = checkpoint.read(path)
+    resumed, _ = start_training(name, seed=9)
+    resumed.restore(loaded.tensors, loaded.values, path.name)
+    train_run(resumed, reals, range(SAVED_AT, RUN_STEPS))
+    assert tensor_bytes(resumed.tensors()) == tensor_bytes(whole.tensors())
 
 
 @each
