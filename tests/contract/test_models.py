@@ -35,13 +35,13 @@ SMALLEST = (
     DataSpec((3, 16, 16), captions=Captions(Vocabulary((ENDING, "red", "heart")), 3, ("red heart", "heart"))),
 )
 NARROW = {
-    **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3)},
+    **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "widths": (1, 2), "maps": (3, 3), "feature_side": 64},
     **{"likelihood_steps": 1, "discriminator_pretraining_steps": 1, "autoencoding_steps": 1, "swapping_steps": 1},
     "teacher": {"model": "edm", "options": {"width": 4, "attention": 0, "augment": False}},  # untrained
 }
 BATCH = 4
 
-RUN_STEPS, SAVED_AT = 8, 4
+RUN_STEPS, SAVED_AT = 6, 3
 ADDITIONAL_TERMS = {
     **{"path_length_weight": 2.0, "orthogonal_weight": 1e-4, "lecam_weight": 0.1, "drift_weight": 1e-3},
     **{"r2_gamma": 0.5, "feature_matching_weight": 0.1, "augment_p": 0.5, "instance_noise": 0.1},
