@@ -42,6 +42,7 @@ BATCH = 8
 DATA = (
     PlugSpec("digits", {"image_size": 16}),
     PlugSpec("ring"),
+    PlugSpec("origin"),
     PlugSpec("sentences"),
     PlugSpec("openmoji", {"image_size": 32}),
 )
