@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.core.model import Model
-from equipoise.models._sentences import SentenceDiscriminator
-from equipoise.models.textgan import FeatureMatchingDiscriminator
+from equipoise.models._sentences import FeatureMatchingDiscriminator, SentenceDiscriminator
 from equipoise.nn.recurrent import Recurrent
 from equipoise.nn.soft import SoftGenerator
 

@@ -13,16 +13,16 @@ from equipoise.core.knobs import AdversarialKnobs, KnobRange, Knobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.models._cyclegan_training import CycleGANKnobs
 from equipoise.models._labels import ClassKnobs
+from equipoise.models._pix2pix_training import Pix2PixKnobs
+from equipoise.models._seqgan_training import SeqGANKnobs
 from equipoise.models._stylegan2_training import StyleGAN2Knobs
+from equipoise.models._textgan_training import TextGANKnobs
 from equipoise.models.biggan import BigGANKnobs
-from equipoise.models.cyclegan import CycleGANKnobs
 from equipoise.models.dirac import DiracKnobs
 from equipoise.models.fastgan import FastGANKnobs
-from equipoise.models.pix2pix import Pix2PixKnobs
 from equipoise.models.progan import ProGANKnobs
-from equipoise.models.seqgan import SeqGANKnobs
-from equipoise.models.textgan import TextGANKnobs
 
 CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "Knobs": (Knobs, None),

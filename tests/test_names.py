@@ -22,6 +22,8 @@ BANNED = frozenset(
 BANNED_ANYWHERE = ("netg", "errd")
 LONGEST_FUNCTION = 45
 LONGEST_FILE = 320
+LONGEST_MODEL = 200
+"""Lines of a model's file: paper, options, presets and the model; networks and losses are in files next to it."""
 MOST_ANY = 100
 
 
@@ -120,6 +122,9 @@ def test_no_public_name_is_defined_twice() -> None:
 def test_files_and_functions_are_short() -> None:
     sizes = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in FILES}
     assert {name: lines for name, lines in sizes.items() if lines > LONGEST_FILE} == {}
+    models = {name: lines for name, lines in sizes.items() if re.match(r"models/[a-z]", name)}
+    assert {name: lines for name, lines in models.items() if lines > LONGEST_MODEL} == {}
+    assert len(models) > 20
     lengths = {
         f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in FILES

@@ -1,6 +1,7 @@
-"""Shared parts of text models: the discriminator of sentences, and validation of data and options."""
+"""Shared parts of text models: the discriminators of sentences, and validation of data and options."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -35,6 +36,31 @@ class SentenceDiscriminator(nn.Module):
     def probability(self, sentences: Tensor) -> Tensor:
         """Compute D(y), (N,), of sentences (N, T): the probability of being real, in [0, 1]."""
         return torch.cat([self(chunk).sigmoid() for chunk in torch.split(sentences, CHUNK)])
+
+
+class FeatureMatchingDiscriminator(nn.Module):
+    """Discriminator: features f(s) in (-1, 1), D(s) by two layers, z reconstructed by two more (Zhang 2017, figure
+    1)."""
+
+    def __init__(self, sentence_features: SentenceFeatures, size: int, head: int) -> None:
+        super().__init__()
+        self.register_module("seen", sentence_features)  # this name is part of the checkpoint format
+        self.decide = nn.Sequential(nn.Linear(size, head), nn.ReLU(), nn.Linear(head, 1))
+        self.find = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, size), nn.Tanh())
+
+    def features(self, sentences: Tensor) -> Tensor:
+        """Compute f (B, F) of tokens (B, T), or of mixtures of words (B, T, V)."""
+        return cast(Tensor, self.get_submodule("seen")(sentences)).tanh()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Compute logits (B,) from features (B, F)."""
+        logits: Tensor = self.decide(features)
+        return logits.squeeze(1)
+
+    def reconstruct(self, features: Tensor) -> Tensor:
+        """Compute an estimate (B, F) of the latent from features (B, F)."""
+        latent: Tensor = self.find(features)
+        return latent
 
 
 def require_vocabulary(spec: DataSpec, model: str) -> Vocabulary:

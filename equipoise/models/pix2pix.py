@@ -12,23 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Generator, Tensor
-from torch.nn.functional import l1_loss
 
-from equipoise.core.data import DataSpec, PairedBatch
-from equipoise.core.knobs import AdversarialKnobs, check_turnable, knob
-from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.data import DataSpec
+from equipoise.core.knobs import check_turnable
+from equipoise.core.model import Model, Networks, Phase
 from equipoise.core.sampling import Sampling
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES, AdversarialLossName
-from equipoise.losses.penalties import r1_penalty
 from equipoise.models._adversarial_options import validate_counts
 from equipoise.models._adversarial_phases import discriminator_steps, generator_steps
+from equipoise.models._pix2pix_training import (
+    PairTraining,
+    Pix2PixKnobs,
+    is_adversarial,
+    pair_optimizer_settings,
+)
 from equipoise.models._translation import (
     PatchAdversarialLoss,
     initialise,
-    mean_logit,
     no_latent,
     validate_patch,
     validate_translation_spec,
@@ -53,22 +55,6 @@ NARROW_UNET: Mapping[str, object] = {
 }
 """Options of a narrow U-Net. A residual to the input preserves strokes and backgrounds; normalisation would remove the
 amount of colour from the input of the discriminator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pix2PixKnobs(AdversarialKnobs):
-    """Knobs of adversarial training, and the weights of both terms of the generator loss."""
-
-    l1_weight: float = knob(100, 1e-1, 1e4, "", "log", "weight of |y - G(x)| in the generator loss", can_be_off=True)
-    adversarial_weight: float = knob(
-        1,
-        1e-3,
-        1e2,
-        "",
-        "log",
-        "weight of the adversarial term; off: regression without a discriminator",
-        can_be_off=True,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +115,7 @@ class Pix2Pix:
         augmentations: tuple[Augmentation, ...] = ("translation", "cutout", *(("flip",) if spec.flips else ()))
         is_per_sample = self.discriminator_norm != "batch"
         adversarial = PatchAdversarialLoss(LOSSES[self.loss], augmentations, is_per_sample)
-        phases = _Pix2PixPhases(adversarial)
+        phases = PairTraining(adversarial)
         turnable = adversarial.turnable | {"l1_weight", "adversarial_weight"}
         check_turnable(self.knobs or {}, turnable, "pix2pix")
         return Model(
@@ -137,13 +123,13 @@ class Pix2Pix:
             networks=networks,
             phases=(
                 Phase(
-                    "discriminator", ("discriminator",), phases.discriminator_loss, _is_adversarial, discriminator_steps
+                    "discriminator", ("discriminator",), phases.discriminator_loss, is_adversarial, discriminator_steps
                 ),
                 Phase("generator", ("generator",), phases.generator_loss, repeats=generator_steps),
             ),
             knobs=Pix2PixKnobs().with_values(self.knobs or {}),
             turnable=turnable,
-            optimizer=_optimizer_settings,
+            optimizer=pair_optimizer_settings,
             latent=no_latent,
             generate=_generate,
             logits=phases.logits_of_reals,
@@ -151,70 +137,6 @@ class Pix2Pix:
             multiple=size,  # the U-Net halves the sides down to one pixel
             ideal=adversarial.ideal,
         )
-
-
-@dataclass(frozen=True)
-class _Pix2PixPhases:
-    """The losses of both networks."""
-
-    adversarial: PatchAdversarialLoss
-
-    def discriminator_loss(self, networks: Networks, batch: PairedBatch, moment: Moment[Pix2PixKnobs]) -> Loss:
-        """Compute L_D on pairs with real and with generated samples; R1 is taken with respect to the sample only."""
-        gamma, d = moment.knobs.r1_gamma, networks["discriminator"]
-        fake: Tensor = networks["generator"](batch.source, moment.generator).float()
-        real_pairs, fake_pairs = _pairs(batch.source, batch.real), _pairs(batch.source, fake.detach())
-        real_logit, fake_logit = self.adversarial.real_and_fake_logits(d, real_pairs, fake_pairs, moment)
-        adversarial = self.adversarial.discriminator(real_logit, fake_logit, moment)
-        terms = {"adversarial": adversarial.detach()}
-        # L_D = L_adv(D(x, y), D(x, G(x))) / 2 + γ R1(y): Isola 2017, eq. 1 and section 3.3; Mescheder 2018, eq. 9.
-        total = adversarial / 2
-        if gamma:
-            r1 = r1_penalty(lambda images: mean_logit(d(_pairs(batch.source, images))), batch.real)
-            total, terms = total + gamma * r1, terms | {"r1": r1.detach()}
-        return Loss(
-            total,
-            terms,
-            logit_real=mean_logit(real_logit.detach()),
-            logit_fake=mean_logit(fake_logit.detach()),
-            carry={"fake": fake, "source": batch.source},
-        )
-
-    def generator_loss(self, networks: Networks, batch: PairedBatch, moment: Moment[Pix2PixKnobs]) -> Loss:
-        """Compute L_G, on the fakes of the discriminator's phase if they belong to the same batch."""
-        knobs = moment.knobs
-        fake = moment.carried.get("fake") if moment.carried.get("source") is batch.source else None
-        if fake is None:
-            fake = networks["generator"](batch.source, moment.generator).float()
-        l1 = l1_loss(fake, batch.real)
-        if not knobs.adversarial_weight:
-            return Loss(knobs.l1_weight * l1, {"l1": l1.detach()})
-        fake_pairs, real_pairs = _pairs(batch.source, fake), _pairs(batch.source, batch.real)
-        adversarial, fake_logit = self.adversarial.generator(networks["discriminator"], fake_pairs, real_pairs, moment)
-        # L_G = λ_adv L_adv(D(x, G(x))) + λ_L1 E |y - G(x)|_1: Isola 2017, eq. 4.
-        total = knobs.adversarial_weight * adversarial + knobs.l1_weight * l1
-        terms = {"adversarial": adversarial.detach(), "l1": l1.detach()}
-        return Loss(total, terms, logit_fake=mean_logit(fake_logit.detach()))
-
-    def logits_of_reals(self, networks: Networks, batch: PairedBatch, moment: Moment[Pix2PixKnobs]) -> Tensor:
-        """Compute D(x, y), (B,), of real pairs with the noise and augmentation of training."""
-        pairs = _pairs(batch.source, batch.real)
-        return mean_logit(self.adversarial.logits(networks["discriminator"], pairs, moment))
-
-
-def _pairs(source: Tensor, images: Tensor) -> Tensor:
-    """Concatenate inputs and samples by channel: (B, C + C', H, W)."""
-    return torch.cat([source, images], dim=1)
-
-
-def _is_adversarial(moment: Moment[Pix2PixKnobs]) -> bool:
-    return moment.knobs.adversarial_weight > 0
-
-
-def _optimizer_settings(network: str, moment: Moment[Pix2PixKnobs]) -> OptimizerSettings:
-    """Return Adam's settings (section 3.3)."""
-    knobs = moment.knobs
-    return OptimizerSettings("adam", knobs.lr_g if network == "generator" else knobs.lr_d, knobs.beta1, knobs.beta2)
 
 
 def _generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:

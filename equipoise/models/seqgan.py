@@ -8,42 +8,28 @@ generator is trained by maximum likelihood, then the discriminator on its sample
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from equipoise.core.data import Batch, DataSpec
-from equipoise.core.knobs import Knobs, check_turnable, knob
-from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.data import DataSpec
+from equipoise.core.knobs import check_turnable
+from equipoise.core.model import Model
 from equipoise.errors import SettingError
-from equipoise.losses.adversarial import logistic_discriminator
 from equipoise.models._adversarial_options import validate_counts
 from equipoise.models._sentences import SentenceDiscriminator, convolutions_for, require_vocabulary
+from equipoise.models._seqgan_rewards import BaselineKind, RewardKind, Rewards, discriminator_of, policy_of
+from equipoise.models._seqgan_training import (
+    LikelihoodSchedule,
+    PolicyTraining,
+    SeqGANKnobs,
+)
 from equipoise.nn import latents
 from equipoise.nn.initialize import all_normal_, fan_in_
-from equipoise.nn.recurrent import Recurrent, roll_out
+from equipoise.nn.recurrent import Recurrent
 
 __all__ = ["SeqGAN"]
-
-
-@dataclass(frozen=True, slots=True)
-class SeqGANKnobs(Knobs):
-    """Knobs of SeqGAN. Defaults: usual settings of Adam for recurrent networks; no running average, as in the paper."""
-
-    lr_g: float = knob(3e-4, 1e-6, 1e-1, "", "log", "learning rate of the generator in adversarial training")
-    lr_d: float = knob(1e-3, 1e-6, 1e-1, "", "log", "learning rate of the discriminator")
-    lr_likelihood: float = knob(1e-2, 1e-6, 1e-1, "", "log", "learning rate of the generator in likelihood training")
-    beta1: float = knob(0.9, 0, 0.95, "", "linear", "Adam's decay of the mean gradient, both networks", max_change=0.1)
-    ema_half_life: float = knob(
-        0, 1, 1e7, "images", "log", "half-life of the generator's running average; off: no average", can_be_off=True
-    )
-    likelihood_weight: float = knob(
-        0, 1e-4, 1e2, "", "log", "weight of the likelihood of real sentences in addition to the reward", can_be_off=True
-    )
-
-
-SeqGANMoment = Moment[SeqGANKnobs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +100,12 @@ class SeqGAN:
     dropout: float = 0.2
     initial: float = 0.1
     likelihood_steps: int = 1200
-    likelihood_schedule: Literal["cosine", "constant"] = "cosine"
+    likelihood_schedule: LikelihoodSchedule = "cosine"
     discriminator_pretraining_steps: int = 100
     generator_every: int = 1
     rollouts: int = 4
-    reward: Literal["discriminator", "constant", "shuffled"] = "discriminator"
-    baseline: Literal["none", "batch", "prefix"] = "prefix"
+    reward: RewardKind = "discriminator"
+    baseline: BaselineKind = "prefix"
     output_penalty: float = 0.0
     max_grad_norm: float = 5.0
     knobs: Mapping[str, float] = field(default_factory=dict)
@@ -152,7 +138,7 @@ class SeqGAN:
         )
         all_normal_(policy, generator, self.initial)
         fan_in_(discriminator, generator)
-        phases = _SeqGANPhases(self, length)
+        phases = self.training(length)
         turnable = frozenset(SeqGANKnobs.ranges())
         check_turnable(self.knobs, turnable, "seqgan")
         return Model(
@@ -163,144 +149,26 @@ class SeqGAN:
             turnable=turnable,
             optimizer=phases.optimizer_settings,
             latent=lambda count, source, truncation: latents.uniform(count, length, source, truncation),
-            generate=lambda networks, latent, condition, sampling: _policy(networks).from_latent(latent).float(),
-            logits=lambda networks, batch, moment: _discriminator(networks)(batch.real, moment.generator),
+            generate=lambda networks, latent, condition, sampling: policy_of(networks).from_latent(latent).float(),
+            logits=lambda networks, batch, moment: discriminator_of(networks)(batch.real, moment.generator),
             mixed_precision=False,
             probability=torch.sigmoid,
             ideal=lambda knobs: 2 * math.log(2),
             vocabulary=vocabulary,
-            log_likelihood=lambda networks, tokens: _policy(networks).log_likelihood(tokens),
+            log_likelihood=lambda networks, tokens: policy_of(networks).log_likelihood(tokens),
             adversarial_start=phases.adversarial_start,
         )
 
-
-@dataclass(frozen=True)
-class _SeqGANPhases:
-    """The losses of both networks, and when each is trained. `length`: tokens of a sentence."""
-
-    options: SeqGAN
-    length: int
-
-    def schedule(self) -> tuple[Phase, ...]:
-        """Return likelihood training of the generator, then discriminator and generator updates."""
-        return (
-            Phase("likelihood", ("generator",), self.likelihood_loss, when=self.is_likelihood_training),
-            Phase(
-                "discriminator",
-                ("discriminator",),
-                self.discriminator_loss,
-                when=self.is_discriminator_training,
-                repeats=lambda moment: moment.knobs.discriminator_steps,
-            ),
-            Phase(
-                "generator",
-                ("generator",),
-                self.generator_loss,
-                when=self.is_generator_training,
-                repeats=lambda moment: moment.knobs.generator_steps,
-            ),
+    def training(self, length: int) -> PolicyTraining:
+        """Return the losses and the schedule for sentences of `length` tokens."""
+        return PolicyTraining(
+            rewards=Rewards(self.reward, self.rollouts, self.baseline),
+            length=length,
+            likelihood_steps=self.likelihood_steps,
+            likelihood_schedule=self.likelihood_schedule,
+            discriminator_pretraining_steps=self.discriminator_pretraining_steps,
+            generator_every=self.generator_every,
+            dropout=self.dropout,
+            output_penalty=self.output_penalty,
+            max_grad_norm=self.max_grad_norm,
         )
-
-    @property
-    def adversarial_start(self) -> int:
-        """First step of adversarial training."""
-        return self.options.likelihood_steps + self.options.discriminator_pretraining_steps
-
-    def is_likelihood_training(self, moment: SeqGANMoment) -> bool:
-        """Whether the generator alone is trained, by maximum likelihood."""
-        return moment.step < self.options.likelihood_steps
-
-    def is_discriminator_training(self, moment: SeqGANMoment) -> bool:
-        """Whether the discriminator is trained: before and during adversarial training."""
-        return not self.is_likelihood_training(moment)
-
-    def is_generator_training(self, moment: SeqGANMoment) -> bool:
-        """Whether the generator is trained by rewards, every `generator_every` steps of adversarial training."""
-        adversarial_steps = moment.step - self.adversarial_start
-        return adversarial_steps >= 0 and adversarial_steps % self.options.generator_every == 0
-
-    def likelihood_loss(self, networks: Networks, batch: Batch, moment: SeqGANMoment) -> Loss:
-        """Compute -E log p(y_t | y_1 … y_{t-1}), a mean over tokens."""
-        total = self._negative_log_likelihood(networks, batch, moment)
-        return Loss(total, terms={"nll_per_token": total.detach()})
-
-    def discriminator_loss(self, networks: Networks, batch: Batch, moment: SeqGANMoment) -> Loss:
-        """Compute L_D on real sentences and equally many samples of the generator."""
-        discriminator = _discriminator(networks)
-        fake = _policy(networks).sentences(len(batch), self.length, moment.generator)
-        real_logit, fake_logit = discriminator(torch.cat([batch.real, fake]), moment.generator).chunk(2)
-        adversarial = logistic_discriminator(real_logit, fake_logit)
-        penalty = sum(weight.square().sum() / 2 for weight in discriminator.last.parameters())
-        # L_D = -E log D(x) - E log(1 - D(y)) + λ |w|² / 2, w the last layer: Yu 2017, eq. 5, and the authors' code.
-        total = adversarial + self.options.output_penalty * penalty
-        return Loss(
-            total,
-            terms={"adversarial": adversarial.detach()},
-            logit_real=real_logit.detach(),
-            logit_fake=fake_logit.detach(),
-        )
-
-    def generator_loss(self, networks: Networks, batch: Batch, moment: SeqGANMoment) -> Loss:
-        """Compute L_G by REINFORCE with a baseline (Williams 1992)."""
-        policy, weight = _policy(networks), moment.knobs.likelihood_weight
-        tokens = policy.sentences(len(batch), self.length, moment.generator)
-        q = self.action_values(networks, tokens, moment.generator)
-        log_p = policy.log_probabilities(tokens)
-        reinforce = -((q - self.baselines(q)) * log_p).sum(dim=1).mean()
-        nll = (
-            self._negative_log_likelihood(networks, batch, moment) if weight else torch.zeros((), device=tokens.device)
-        )
-        # L_G = -E Σ_t (Q(y_1 … y_t) - b_t) log p(y_t | y_1 … y_{t-1}) + λ NLL(x): Yu 2017, eq. 6, with a baseline b.
-        total = reinforce + weight * nll
-        terms = {"policy": reinforce, "reward": q[:, -1].mean(), "entropy": -log_p.sum(dim=1).mean()}
-        return Loss(total, terms={name: term.detach() for name, term in terms.items()})
-
-    @torch.no_grad()
-    def action_values(self, networks: Networks, tokens: Tensor, generator: Generator) -> Tensor:
-        """Compute Q (B, T) of sentences (B, T): the expected reward after each token."""
-        if self.options.reward == "constant":
-            return torch.ones(tokens.shape, device=tokens.device)
-        policy, discriminator = _policy(networks), _discriminator(networks)
-        q = discriminator.probability(tokens)[:, None].repeat(1, self.length)
-        continued = roll_out(policy, tokens, self.options.rollouts, generator)  # (T - 1, rollouts, B, T)
-        is_open = policy.open_after(tokens[:, :-1])
-        rows = continued.permute(2, 0, 1, 3)[is_open]  # (prefixes that have not ended, rollouts, T)
-        q[:, :-1][is_open] = discriminator.probability(rows.flatten(0, 1)).view(rows.shape[:2]).mean(dim=1)
-        if self.options.reward == "shuffled":
-            q = q[torch.randperm(len(q), generator=generator, device=generator.device)]
-        return q
-
-    def baselines(self, q: Tensor) -> Tensor:
-        """Compute b (B, T) from Q (B, T); the baseline of a token does not depend on that token."""
-        if self.options.baseline == "none" or len(q) < 2:
-            return torch.zeros_like(q)
-        mean_of_others = (q.sum(dim=0) - q) / (len(q) - 1)
-        if self.options.baseline == "batch":
-            return mean_of_others
-        return torch.cat([mean_of_others[:, :1], q[:, :-1]], dim=1)
-
-    def optimizer_settings(self, network: str, moment: SeqGANMoment) -> OptimizerSettings:
-        """Return Adam's settings of one network."""
-        knobs = moment.knobs
-        if network == "discriminator":
-            return OptimizerSettings("adam", knobs.lr_d, knobs.beta1, knobs.beta2)
-        is_likelihood = self.is_likelihood_training(moment)
-        lr = knobs.lr_likelihood * self._likelihood_decay(moment) if is_likelihood else knobs.lr_g
-        return OptimizerSettings("adam", lr, knobs.beta1, knobs.beta2, max_grad_norm=self.options.max_grad_norm)
-
-    def _likelihood_decay(self, moment: SeqGANMoment) -> float:
-        """Return the factor of the learning rate: a half cosine from 1 to 0 (Loshchilov 2017, equation 5), or 1."""
-        if self.options.likelihood_schedule == "constant":
-            return 1.0
-        return (1 + math.cos(math.pi * moment.step / self.options.likelihood_steps)) / 2
-
-    def _negative_log_likelihood(self, networks: Networks, batch: Batch, moment: SeqGANMoment) -> Tensor:
-        return _policy(networks).negative_log_likelihood(batch.real, self.options.dropout, moment.generator)
-
-
-def _policy(networks: Networks) -> Recurrent:
-    return cast(Recurrent, networks["generator"])
-
-
-def _discriminator(networks: Networks) -> SentenceDiscriminator:
-    return cast(SentenceDiscriminator, networks["discriminator"])

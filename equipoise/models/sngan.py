@@ -16,7 +16,6 @@ from equipoise.models._adversarial import adversarial_model
 from equipoise.models._adversarial_options import Constraint, Fakes, OptimizerName, validate_adversarial_options
 from equipoise.models._convolutional import (
     BatchNormalisation,
-    ConvolutionLayers,
     Initialisation,
     Upsampling,
     convolutional_networks,
@@ -24,6 +23,7 @@ from equipoise.models._convolutional import (
     suitable_augmentations,
     validate_convolutional_spec,
 )
+from equipoise.models._convolutional_networks import ConvolutionLayers
 from equipoise.models._labels import Conditioning, label_extensions
 
 __all__ = ["SNGAN"]

@@ -1,5 +1,7 @@
 """Convolutional networks for sequences, and for images that are not square."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.sampling import DEFAULT_SAMPLING
+from equipoise.errors import SettingError
 
 NAMES = ("dcgan", "wgan", "wgan_gp", "sngan")
 SHAPES = [(1, 8), (1, 64), (4, 64), (3, 100), (2, 1000), (1, 48, 96), (1, 16, 12), (3, 32, 32)]
@@ -61,3 +64,17 @@ def test_every_value_of_a_padded_sample_reaches_the_discriminator():
 
 def test_augmentation_is_turnable_for_sequences():
     assert "augment_p" in build("dcgan", (2, 64)).turnable
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((6, 32, 32), "with 1 to 4 channels, not 6 x 32 x 32; use --option data.channels=3"),
+        ((3, 2, 2), "of 4 to 1,024 pixels a side with 1 to 4 channels, not 3 x 2 x 2; use --image-size 32"),
+        ((600, 64), "not 600 x 64; use --option data.window=ROWS or data.columns=NAMES"),
+    ],
+)
+def test_other_shapes_are_refused_with_the_setting_that_helps(name, shape, message):
+    with pytest.raises(SettingError, match=re.escape(message)):
+        build(name, shape)

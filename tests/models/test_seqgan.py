@@ -14,7 +14,7 @@ from equipoise.core.data import DataSpec, TokenBatch
 from equipoise.core.model import Model
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
-from equipoise.models.seqgan import SeqGAN, _SeqGANPhases
+from equipoise.models.seqgan import SeqGAN
 from equipoise.nn.recurrent import Recurrent
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
@@ -80,9 +80,9 @@ def test_value_of_a_prefix_is_the_mean_reward_of_its_continuations(discriminator
     """All sentences and prefixes have different exact values, so that misassigned rewards are detected."""
     model = built(rollouts=1500)
     policy = model.networks["generator"]
-    phases = _SeqGANPhases(SeqGAN(**SMALL, rollouts=1500), 3)
+    phases = SeqGAN(**SMALL, rollouts=1500).training(3)
     tokens = torch.tensor([[0, 1, 2], [2, 2, 0], [1, 0, 0], [0, 2, 1]])
-    result = phases.action_values(
+    result = phases.rewards.action_values(
         {"generator": policy, "discriminator": discriminator}, tokens, torch.Generator().manual_seed(0)
     )
     rows = all_sentences()
@@ -96,9 +96,9 @@ def test_value_of_a_prefix_is_the_mean_reward_of_its_continuations(discriminator
 
 def test_value_after_an_end_is_the_reward_of_the_sentence() -> None:
     model = built(4, ENDS, rollouts=5)
-    phases = _SeqGANPhases(SeqGAN(**SMALL, rollouts=5), 4)
+    phases = SeqGAN(**SMALL, rollouts=5).training(4)
     tokens = torch.tensor([[1, 0, 0, 0], [2, 3, 1, 0]])
-    value = phases.action_values(model.networks, tokens, torch.Generator().manual_seed(0))
+    value = phases.rewards.action_values(model.networks, tokens, torch.Generator().manual_seed(0))
     rewards = model.networks["discriminator"].probability(tokens)
     torch.testing.assert_close(value[0, 1:], rewards[0].expand(3))
     torch.testing.assert_close(value[1, 3], rewards[1])
@@ -111,7 +111,7 @@ def test_gradient_is_that_of_the_expected_reward(discriminator: FixedDiscriminat
     model = built(baseline=baseline, rollouts=1)
     policy, weight = model.networks["generator"], model.networks["generator"].exit.weight
     (exact,) = torch.autograd.grad(expected_reward(policy, discriminator), weight)
-    phases = _SeqGANPhases(SeqGAN(**SMALL, baseline=baseline, rollouts=1), 3)
+    phases = SeqGAN(**SMALL, baseline=baseline, rollouts=1).training(3)
     state, stream = state_of(model), Sentences()
     networks = {"generator": policy, "discriminator": discriminator}
     result = []
@@ -129,12 +129,12 @@ def test_gradient_is_that_of_the_expected_reward(discriminator: FixedDiscriminat
 def test_baseline_of_a_token_does_not_depend_on_its_reward() -> None:
     value = torch.rand(4, 3, generator=torch.Generator().manual_seed(0))
     for name in ("batch", "prefix"):
-        phases = _SeqGANPhases(SeqGAN(**SMALL, baseline=name), 3)
+        phases = SeqGAN(**SMALL, baseline=name).training(3)
         for row, position in itertools.product(range(4), range(3)):
             other = value.clone()
             other[row, position] += 1
-            assert phases.baselines(other)[row, position].item() == pytest.approx(
-                phases.baselines(value)[row, position].item()
+            assert phases.rewards.baselines(other)[row, position].item() == pytest.approx(
+                phases.rewards.baselines(value)[row, position].item()
             )
 
 
@@ -142,7 +142,7 @@ def test_prefix_baseline_reduces_the_variance(discriminator: FixedDiscriminator)
     variance = {}
     for name in ("none", "prefix"):
         model = built(baseline=name)
-        phases = _SeqGANPhases(SeqGAN(**SMALL, baseline=name), 3)
+        phases = SeqGAN(**SMALL, baseline=name).training(3)
         state, batch = state_of(model), Sentences().batch(0)
         networks = {"generator": model.networks["generator"], "discriminator": discriminator}
         rows = []
@@ -155,21 +155,21 @@ def test_prefix_baseline_reduces_the_variance(discriminator: FixedDiscriminator)
 
 def test_baselines_cancel_a_constant_reward() -> None:
     for name in ("batch", "prefix"):
-        phases = _SeqGANPhases(SeqGAN(**SMALL, reward="constant", baseline=name), 3)
-        value = phases.action_values({}, torch.zeros(4, 3, dtype=torch.int64), torch.Generator())
-        assert torch.equal(value - phases.baselines(value), torch.zeros(4, 3))
-    phases = _SeqGANPhases(SeqGAN(**SMALL, reward="constant", baseline="none"), 3)
-    assert torch.equal(phases.baselines(torch.ones(4, 3)), torch.zeros(4, 3))
+        phases = SeqGAN(**SMALL, reward="constant", baseline=name).training(3)
+        value = phases.rewards.action_values({}, torch.zeros(4, 3, dtype=torch.int64), torch.Generator())
+        assert torch.equal(value - phases.rewards.baselines(value), torch.zeros(4, 3))
+    phases = SeqGAN(**SMALL, reward="constant", baseline="none").training(3)
+    assert torch.equal(phases.rewards.baselines(torch.ones(4, 3)), torch.zeros(4, 3))
 
 
 def test_shuffled_rewards_are_those_of_other_sentences() -> None:
     model = built(rollouts=2)
     tokens = model.networks["generator"].sentences(8, 3, torch.Generator().manual_seed(0))
-    phases, shuffled = (
-        _SeqGANPhases(SeqGAN(**SMALL, rollouts=2, reward=how), 3) for how in ("discriminator", "shuffled")
-    )
     values, shuffled_values = (
-        each.action_values(model.networks, tokens, torch.Generator().manual_seed(5)) for each in (phases, shuffled)
+        SeqGAN(**SMALL, rollouts=2, reward=how)
+        .training(3)
+        .rewards.action_values(model.networks, tokens, torch.Generator().manual_seed(5))
+        for how in ("discriminator", "shuffled")
     )
     assert not torch.equal(values, shuffled_values)
     assert sorted(map(tuple, values.tolist())) == sorted(map(tuple, shuffled_values.tolist()))

@@ -14,7 +14,8 @@ from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.core.tokens import ENDING, Vocabulary
 from equipoise.errors import SettingError
 from equipoise.losses.discrepancy import mmd
-from equipoise.models.textgan import TextGAN, _TextGANPhases, swap_two_words
+from equipoise.models._textgan_training import swap_two_words
+from equipoise.models.textgan import TextGAN
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
@@ -174,7 +175,7 @@ def test_invalid_options_raise(options: dict[str, Any], message: str) -> None:
 
 
 def test_periods_follow_the_step() -> None:
-    phases = _TextGANPhases(TextGAN(**{**SMALL, "autoencoding_steps": 3, "swapping_steps": 2}), 4, 6)
+    phases = TextGAN(**{**SMALL, "autoencoding_steps": 3, "swapping_steps": 2}).training(4, 6)
     model, state = built()
     moment = state.moment(model.knobs, 0.0)
     result = [phases.period(dataclasses.replace(moment, step=step)) for step in range(7)]
