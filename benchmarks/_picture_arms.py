@@ -32,6 +32,15 @@ ARMS = {
     "dcgan_rp_16": Arm("dcgan", 16, options={"loss": "relativistic"}, knobs={"r2_gamma": 1.0}),
     "dcgan_rp_aug_16": Arm("dcgan", 16, options={"loss": "relativistic"}, knobs={"r2_gamma": 1.0, "augment_p": 0.5}),
     "dcgan_wide_16": Arm("dcgan", 16, options={"width": 64}, knobs={"lr_g": 1e-3, "lr_d": 1e-3}),
+    "dcgan_fixed_16": Arm("dcgan", 16, "fixed"),
+    "dcgan_suite_16": Arm("dcgan", 16, "learnable:suite"),
+    "dcgan_slow_16": Arm("dcgan", 16, knobs={"lr_g": 1e-3, "lr_d": 1e-3}),
+    "dcgan_8": Arm("dcgan", 8),
+    "dcgan_narrow_16": Arm("dcgan", 16, options={"width": 16}),
+    "dcgan_narrow_rp_16": Arm("dcgan", 16, options={"width": 16, "loss": "relativistic"}, knobs={"r2_gamma": 1.0}),
+    "dcgan_narrow_rp_aug_16": Arm(
+        "dcgan", 16, options={"width": 16, "loss": "relativistic"}, knobs={"r2_gamma": 1.0, "augment_p": 0.3}
+    ),
     # Settings of papers.
     "dcgan_paper": Arm("dcgan:celeba64", 128, "fixed"),
     "sngan_paper": Arm("sngan", 64, "fixed"),
@@ -48,6 +57,7 @@ ARMS = {
     ),
     "r3gan_16": Arm("r3gan", 16),
     "r3gan_small_16": Arm("r3gan", 16, options={"width": 32}),
+    "r3gan_narrow_16": Arm("r3gan", 16, options={"width": 24, "blocks": 1}),
     "fastgan_16": Arm("fastgan", 16, knobs={"lr_g": 1e-3, "lr_d": 1e-3}),
     "fastgan_8": Arm("fastgan", 8),
     "fastgan_small_16": Arm("fastgan", 16, options={"width": 8, "widest": 64}, knobs={"lr_g": 1e-3, "lr_d": 1e-3}),

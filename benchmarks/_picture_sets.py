@@ -163,8 +163,10 @@ SETS = {
     "landscapes": PictureSet("photographs", ("endless-sky-data",), "CC BY-SA, CC BY, public domain", landscapes),
     "wallpapers": PictureSet(
         "photographs",
-        ("mate-backgrounds", "ukui-wallpapers", "plasma-workspace-wallpapers")
-        + ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+        (
+            *("mate-backgrounds", "ukui-wallpapers", "plasma-workspace-wallpapers"),
+            *("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+        ),
         "CC BY-SA, GPL-2+, LGPL-3, per file",
         wallpapers,
     ),

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from _picture_arms import ARMS, make_training
+from _picture_page import identifier, write_page
 from _picture_sets import CACHE, SETS, folders, held_out_path, write_all
 from _picture_verdict import SAMPLES, verdict
 from _results import HERE, Item, Results, environment
@@ -78,10 +79,6 @@ def step_seconds(training: Any) -> float:
             count += 1
         result.append((time.process_time() - begin) / count)
     return statistics.mean(result)
-
-
-def identifier(item: Item) -> str:
-    return f"{item['arm']}-{item['set']}-{item['size']}-{item['minutes']:g}min-seed{item['seed']}"
 
 
 def run(item: Item, cache: Path) -> dict[str, Any]:
@@ -138,12 +135,14 @@ def screen_items() -> Iterator[Item]:
 
 
 SCREEN = (
-    *("default", "dcgan_16", "progan_16", "stylegan2_16", "stylegan2_small_16", "r3gan_small_16", "dcgan_rp_16"),
-    *("fastgan_16", "dcgan_aug_16", "projected_16", "dcgan_fixed", "sngan_16", "wgan_gp_16", "progan_aug_16"),
-    *("fastgan_small_16", "projected_small_16", "stylegan2_quiet_16", "dcgan_wide_16", "r3gan_16"),
+    *("default", "dcgan_16", "progan_16", "stylegan2_16", "dcgan_8", "dcgan_narrow_16", "dcgan_rp_16"),
+    *("dcgan_fixed_16", "stylegan2_small_16", "r3gan_small_16", "dcgan_narrow_rp_16", "projected_small_16"),
+    *("fastgan_small_16", "wgan_gp_16", "sngan_16", "dcgan_aug_16", "dcgan_suite_16"),
 )
-BETTER: tuple[str, ...] = ("default",)
+BETTER = ("default", "dcgan_narrow_rp_16", "dcgan_narrow_16", "dcgan_rp_16", "r3gan_small_16")
 FINAL: tuple[str, ...] = ("default",)
+WINNER = "dcgan_narrow_rp_16"
+NOTES: tuple[str, ...] = ()
 LONG: tuple[str, ...] = ("default",)
 
 
@@ -218,9 +217,7 @@ def main() -> None:
         item = {"set": name, "size": "500", "minutes": float(seconds) / 60, "arm": arm, "seed": 0}
         print(json.dumps({identifier(item): run(item, args.cache)}))
     elif args.command == "page":
-        from _picture_page import write_page
-
-        write_page(results, args.cache, args.out)
+        write_page(results, args.cache, args.out, WINNER, NOTES)
     elif args.workers > 1:
         start_workers(args.command, args)
     else:
