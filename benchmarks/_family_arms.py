@@ -137,25 +137,22 @@ def loss_arms() -> list[Arm]:
     ]
 
 
-def settings_arms() -> list[Arm]:
-    """Return short looks at learning rates, 12 s each at 16 pixels: those of the papers, and higher ones."""
-    looks: list[tuple[str, float, float]] = [
-        *(("sagan", 1e-4, 4e-4), ("sagan", 1e-3, 1e-3)),
-        *(("biggan", 2e-4, 8e-4), ("biggan", 1e-3, 1e-3)),
-        *(("fastgan", 2e-4, 2e-4), ("fastgan", 1e-3, 1e-3)),
-    ]
-    return [
-        Arm(
-            row="settings",
-            name=f"{model}, {rate_g:g} and {rate_d:g}",
-            model=model,
-            data_options={"image_size": 16},
-            knobs={"lr_g": rate_g, "lr_d": rate_d},
-            seconds=12,
-            measures=("short",),
-            seeds=1,
+def small_arms() -> list[Arm]:
+    """Return models on emoji of 16 pixels, 20 s each: a first look, with learning rates of papers and higher ones."""
+
+    def arm(name: str, model: str | None = None, **rest: Any) -> Arm:
+        size = {"image_size": 16}
+        return Arm(
+            row="emoji 16", name=name, model=model or name, seconds=20, measures=("short",), data_options=size, **rest
         )
-        for model, rate_g, rate_d in looks
+
+    def with_rates(model: str, rate: float) -> Arm:
+        return arm(f"{model}, rates {rate:g}", model, knobs={"lr_g": rate, "lr_d": rate})
+
+    return [
+        *(arm("dcgan"), arm("stylegan2"), arm("progan"), arm("sagan"), with_rates("sagan", 1e-3), arm("fastgan")),
+        *(with_rates("fastgan", 1e-3), arm("biggan"), with_rates("biggan", 1e-3), arm("r3gan"), arm("stylegan")),
+        *(arm("stylegan3"), arm("sngan", options={"conditional": True})),
     ]
 
 
@@ -168,12 +165,13 @@ FIRST = (
 
 
 def queue(arms: Sequence[Arm], seeds: int) -> list[tuple[Arm, int]]:
-    """Return all runs: short looks, then the first seed of every arm, those of FIRST before the others, and so on."""
-    ranks = {key: rank for rank, key in enumerate(FIRST)}
+    """Return all runs: the first seed of every arm, 16 pixels before FIRST before the others, then the second seed."""
+    ranks = {arm.key: rank for rank, arm in enumerate(small_arms())}
+    ranks |= {key: len(ranks) + rank for rank, key in enumerate(FIRST)}
     runs = [(arm, seed) for arm in arms for seed in range(min(arm.seeds, seeds))]
-    return sorted(runs, key=lambda run: (run[1], run[0].row != "settings", ranks.get(run[0].key, len(ranks))))
+    return sorted(runs, key=lambda run: (run[1], ranks.get(run[0].key, len(ranks))))
 
 
 def all_arms() -> list[Arm]:
     """Return all arms, in the order of the page."""
-    return [*settings_arms(), *emoji_arms(), *few_arms(), *large_arms(), *digit_arms(), *loss_arms()]
+    return [*emoji_arms(), *small_arms(), *few_arms(), *large_arms(), *digit_arms(), *loss_arms()]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from _family_measures import PSIS, TRUNCATIONS
-from _family_page import Measured, Runs
+from _family_tables import Measured, Runs
 from _results import table
 
 FIRST_DCGAN = 1.49

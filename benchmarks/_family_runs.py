@@ -18,8 +18,6 @@ from equipoise.training.step import run_step
 
 PERIOD = 8
 """Steps that are timed at once: lazy penalties are due once in it."""
-VISITS = 2
-"""Number of times that each arm is timed."""
 REFERENCE = "dcgan"
 """Model that is timed with every other one, so that two tables of costs can be put on one scale."""
 MANY_STEPS = 1_000_000
@@ -79,17 +77,16 @@ def train_arm(arm: Arm, seed: int, steps: int) -> tuple[TrainedArm, dict[str, An
 def step_costs(arms: Sequence[Arm]) -> dict[str, float]:
     """Return CPU seconds per step by `cost_key`, of arms that are timed in turn in one process.
 
-    The cost of networks that grow is the mean over the run. Readings of the monitoring are not included.
+    The cost of networks that grow is the mean over the run, for which they are visited at several moments. Readings of
+    the monitoring are not included.
     """
     by_key = {arm.cost_key: arm for arm in arms}
     durations: dict[str, list[float]] = {key: [] for key in by_key}
     trainings = {key: in_memory(experiment_of(arm, 0, MANY_STEPS)) for key, arm in by_key.items()}
-    for visit in range(VISITS):
-        for number, (key, training) in enumerate(trainings.items(), 1):
-            shares = training.state.model.measured_at
-            for share in shares[visit * len(shares) // VISITS : (visit + 1) * len(shares) // VISITS] or shares:
-                durations[key].append(_seconds_per_step(training, share))
-            print(f"cost {visit + 1}, {number} of {len(trainings)}: {durations[key][-1]:.3f} s {key}", flush=True)
+    for visit in range(max(len(training.state.model.measured_at) for training in trainings.values())):
+        for key, training in trainings.items():
+            if visit < len(training.state.model.measured_at):
+                durations[key].append(_seconds_per_step(training, training.state.model.measured_at[visit]))
     return {key: sum(values) / len(values) for key, values in durations.items()}
 
 

@@ -1,7 +1,7 @@
 """How good is each model of the family on one CPU core, in the same CPU seconds?
 
     python benchmarks/family.py                      the whole queue: about 4 hours of one core; a restart continues
-    python benchmarks/family.py --rows settings      short looks at settings, from which defaults were chosen
+    python benchmarks/family.py --rows emoji digits  some rows
     python benchmarks/family.py --until 16:25        start no run after this time
     python benchmarks/family.py --table              rewrite family.md from results/family.jsonl
 
@@ -24,7 +24,6 @@ import time
 from pathlib import Path
 
 from _family_arms import Arm, all_arms, queue
-from _family_checks import checks_table
 from _family_measures import measure_all
 from _family_page import write_page
 from _family_runs import on_one_scale, reference_arm, set_threads, step_costs, train_arm
@@ -90,7 +89,7 @@ def main() -> None:
             results.append(item_of(arm, seed), measure(arm, seed, steps, args.out))
             done += 1
             print(f"{done} of {len(runs)} done: {arm.key}, seed {seed}", flush=True)
-    write_page(results, args.out, checks_table)
+    write_page(results, args.out)
 
 
 if __name__ == "__main__":

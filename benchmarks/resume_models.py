@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from equipoise.core import catalog
-from equipoise.core.events import Event, Stepped
+from equipoise.core.events import Stepped
 from equipoise.errors import SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.settings import NO_METRIC, Experiment, PlugSpec
@@ -45,13 +44,15 @@ DATA = (
     PlugSpec("origin"),
     PlugSpec("sentences"),
     PlugSpec("openmoji", {"image_size": 32}),
+    PlugSpec("openmoji", {"image_size": 16, "captions": True}),
 )
 """A model trains on the first of these that it supports."""
 SMALL: dict[str, Any] = {
     **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "maps": (3, 3), "widths": (1, 2), "feature_side": 64},
     **{"likelihood_steps": 3, "discriminator_pretraining_steps": 3, "autoencoding_steps": 3, "swapping_steps": 3},
+    "teacher": {"model": "edm", "options": {"width": 4, "attention": 0, "augment": False}},
 }
-"""Options that make networks small, and pre-training short."""
+"""Options that make networks small, pre-training short, and a teacher untrained."""
 KNOBS = {"path_length_weight": 2.0, "orthogonal_weight": 1e-4, "lecam_weight": 0.1, "drift_weight": 1e-3}
 """Terms that are off by default, some with a memory."""
 
@@ -94,20 +95,17 @@ def run(folder: Path, model: str, action: str) -> None:
 
     if action == "killed":
         register_optimizer_step_post_hook(kill)
-    events: Iterator[Event] = (
-        launch.resume(folder) if action == "resume" else launch.start(experiment_of(model), folder)
-    )
-    for event in events:
+    for event in launch.resume(folder) if action == "resume" else launch.start(experiment_of(model), folder):
         is_armed = is_armed or (isinstance(event, Stepped) and event.step == KILLED_AFTER)
 
 
 def run_in_process(folder: Path, model: str, action: str, expected: int = 0) -> None:
-    """Do the same in a process that is forked from this one. Exits unless its exit code is the expected one."""
+    """Do the same in a forked process. Raises RuntimeError unless its exit code is the expected one."""
     process = multiprocessing.get_context("fork").Process(target=run, args=(folder, model, action))
     process.start()
     process.join()
     if process.exitcode != expected:
-        raise SystemExit(f"{model}, {action}: exit code {process.exitcode}, not {expected}")
+        raise RuntimeError(f"{model}, {action}: exit code {process.exitcode}, not {expected}")
 
 
 def measure(item: Item, parent: Path) -> Result:
@@ -162,8 +160,11 @@ def main() -> None:
     for item in [] if args.table else items:
         if results.result(item) is None:
             with tempfile.TemporaryDirectory(prefix="equipoise-resume-") as folder:
-                results.append(item, measure(item, Path(folder)))
-            print(f"{item['model']}: done", flush=True)
+                try:
+                    results.append(item, measure(item, Path(folder)))
+                    print(f"{item['model']}: done", flush=True)
+                except RuntimeError as error:
+                    print(error, flush=True)
     write_table(results, items, args.out)
 
 
