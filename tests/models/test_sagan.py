@@ -45,6 +45,14 @@ def test_numbers_of_parameters(preset, spec, attention, expected):
     assert parameters(f"sagan:{preset}", spec, attention=attention) == expected
 
 
+@pytest.mark.parametrize(("conditioning", "studio"), [("projection", 1_057_159), ("auxiliary", 1_057_169)])
+def test_discriminators_with_labels_differ_from_studiogan_by_its_batch_normalisation(conditioning, studio):
+    """Its PD-GAN and AC-GAN for CIFAR-10 normalise 3 channels once and 128 channels eight times; this network uses
+    spectral normalisation instead, which has no weights. A classifier has a bias per class, a projection has none."""
+    weights = parameters("sagan:cifar10", CIFAR, attention=0, conditioning=conditioning)[1]
+    assert weights + 2 * (3 + 8 * 128) == studio
+
+
 def test_number_of_parameters_of_the_default():
     assert parameters("sagan", CIFAR) == [610_500, 306_290]
 

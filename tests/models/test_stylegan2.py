@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -63,6 +64,17 @@ def test_mapping_network_of_the_paper_has_the_published_count():
         networks = catalog.build("models", "stylegan2:ffhq1024").networks(DataSpec((3, 64, 64)), 0)
     assert count(networks["generator"].mapping) == 2_101_248
     assert networks["generator"].synthesis.styles == 10  # 2 log2(64) - 2
+
+
+@pytest.mark.parametrize("side", [32, 256, 1024])
+def test_path_length_weight_of_2_is_the_weight_of_the_paper(side: int):
+    """Karras 2020, appendix B: ln 2 / (r^2 (ln r - ln 2)), for y ~ N(0, 1) per pixel and squares summed over layers;
+    lengths here divide the squares by the numbers of pixels and of layers."""
+    with torch.device("meta"):
+        networks = catalog.build("models", "stylegan2", {"width": 1}).networks(DataSpec((3, side, side)), 0)
+    paper = math.log(2) / (side**2 * (math.log(side) - math.log(2)))
+    assert 2 / (side**2 * networks["generator"].synthesis.styles) == pytest.approx(paper, rel=1e-12)
+    assert catalog.build("models", "stylegan2:ffhq1024").knobs["path_length_weight"] == 2
 
 
 @pytest.mark.parametrize("architecture", ["residual", "plain"])
