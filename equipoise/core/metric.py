@@ -152,6 +152,16 @@ class PairedMetric(FeatureMetric, Protocol):
 
 
 @runtime_checkable
+class CaptionMetric(FeatureMetric, Protocol):
+    """A metric of whether samples show what their captions say.
+
+    Sample k was generated from the caption of real k modulo M, the number of reals.
+    """
+
+    reads_captions: ClassVar[Literal[True]]
+
+
+@runtime_checkable
 class ClassMetric(FeatureMetric, Protocol):
     """A metric that is also reported for each class of labelled reals.
 

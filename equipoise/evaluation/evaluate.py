@@ -16,6 +16,7 @@ from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.metric import (
     CONFIDENCE,
     Bootstrap,
+    CaptionMetric,
     ClassMetric,
     FeatureMetric,
     LikelihoodMetric,
@@ -120,6 +121,8 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
     start = time.monotonic()
     if isinstance(metric, PairedMetric) and not data.is_paired:
         raise SettingError(f"{name} compares each sample with its target; it needs a run that translates paired inputs")
+    if isinstance(metric, CaptionMetric) and not _has_captions(data):
+        raise SettingError(f"{name} compares each sample with its caption; it needs a run that takes captions")
     samples = len(data.sample_set.samples)
     needs_generator = isinstance(metric, PathMetric | EquivarianceMetric)
     reason, computed = None, ComputedMetric(MetricResult(math.nan))
@@ -146,6 +149,11 @@ def _row(name: str, metric: AnyMetric, data: EvaluationData) -> MetricRow:
         reason=reason,
         classes=computed.classes if reason is None else (),
     )
+
+
+def _has_captions(data: EvaluationData) -> bool:
+    """Return whether each sample was generated from the caption of a real."""
+    return data.context.generator is not None and data.context.generator.model.captions is not None
 
 
 def _explain_undefined(result: MetricResult) -> str:
@@ -194,11 +202,14 @@ def _compute(metric: FeatureMetric, data: EvaluationData) -> ComputedMetric:
     result = metric.compute(real, samples, bootstrap)
     others: LabelledFeatures | None = None
     try:
-        if _has_other_reals(data) and not metric.needs_train:
+        floor: Floor | None = None
+        if isinstance(metric, CaptionMetric):
+            floor = Floor(metric.compute(real, real.real, Bootstrap()).value, len(real))
+        elif _has_other_reals(data) and not metric.needs_train:
             labels, features = data.train.condition, extract("other_reals")
             labels = None if labels is None else labels[: len(features)]
             others = LabelledFeatures(features, labels, metric.compute(real, features, Bootstrap()))
-            floor: Floor | None = Floor(others.result.value, len(features))
+            floor = Floor(others.result.value, len(features))
         else:
             floor = _half_reference(metric, real)
     except UndefinedMetricError:  # the reference has fewer reals than the metric had

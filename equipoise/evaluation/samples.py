@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.core.conditions import takes_conditions
 from equipoise.core.data import Batch, DataSet, DataSpec
 from equipoise.core.files import ARRAY_ERRORS
 from equipoise.core.metric import describe_spec
@@ -74,12 +75,16 @@ def _generate_timed(
 def choose_labels(generator: Generator, count: int, seed: int, labels: Tensor | None) -> Tensor | None:
     """Return `count` labels sampled from `labels` (M,); None for a model without labels.
 
-    Raises DataError if the model takes labels and there are none.
+    For a model that takes captions, each caption (M, T) in turn, so that a sample can be compared with its caption.
+    Raises DataError if the model takes labels or captions and there are none.
     """
-    if not generator.model.num_classes:
+    if not takes_conditions(generator.model):
         return None
     if labels is None:
-        raise DataError("the generator takes labels, but the reals have no labels; name labelled data with --against")
+        noun = "labels" if generator.model.captions is None else "captions"
+        raise DataError(f"the generator takes {noun}, but the reals have none; name data with {noun} with --against")
+    if generator.model.captions is not None:
+        return labels[torch.arange(count) % len(labels)]
     source = torch.Generator().manual_seed(seed + 3)
     return labels[torch.randint(len(labels), (count,), generator=source)]
 

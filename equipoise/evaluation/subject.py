@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from equipoise.core import catalog
+from equipoise.core.conditions import takes_conditions
 from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch, without_balance
 from equipoise.core.metric import Features, describe_spec
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
@@ -209,6 +210,8 @@ def _check_fit(generator: Generator, data: DataSet) -> None:
         )
     if generator.spec.vocabulary != data.spec.vocabulary:
         raise DataError("the run and the reals have different vocabularies; choose other --against data, or a text")
+    if generator.model.captions not in (None, data.spec.captions):
+        raise DataError("the run takes captions, but the reals have none, or other words; omit --against")
     if generator.model.source not in (None, data.spec.source):
         raise DataError("the run translates images, but the reals have no such inputs; omit --against")
 
@@ -276,7 +279,7 @@ def _generate(context: EvaluationContext, count: int, reals: Batch, train: Batch
     if generator.model.source is not None:
         assert isinstance(reals, UnpairedBatch)
         return translate_inputs(request.samples, generator, reals.source)
-    if generator.model.num_classes and reals.condition is None and train.condition is not None:
+    if takes_conditions(generator.model) and reals.condition is None and train.condition is not None:
         samples = generate_samples(request.samples, generator, count, request.seed, train.condition, request.sampling)
         return replace(samples, origin={**samples.origin, "labels": "as those of the training data"})
     return generate_samples(request.samples, generator, count, request.seed, reals.condition, request.sampling)

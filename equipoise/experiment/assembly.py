@@ -16,7 +16,7 @@ from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet, without_balance
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.metric import FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
+from equipoise.core.metric import CaptionMetric, FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
 from equipoise.core.model import AnyBatch, Model
 from equipoise.core.schedules import check_range
 from equipoise.diagnosis.remedies import RepairSettings
@@ -252,6 +252,8 @@ def _metric_evaluation(
     if model.num_classes:
         # Random labels, as in the held-out data: with classes of equal size, samples could score better than reals.
         condition = torch.randint(model.num_classes, (EVALUATION_SAMPLES,), generator=generator)
+    if model.captions is not None:
+        condition = held_out.condition[torch.arange(len(latents)) % count]
     if model.source is not None:
         condition = held_out.source
     statistics = metric.statistics(ReferenceSet(held_out.real, held_out.condition, train=train, spec=data.spec))
@@ -266,5 +268,7 @@ def _build_metric(model: Model[Knobs], data: DataSet, spec: PlugSpec) -> Metric:
         raise SettingError(f"{explain_unsuitable(spec.name, metric, data.spec)}; choose one, or --metric none")
     if isinstance(metric, PairedMetric) and model.source is None:
         raise SettingError(f"'{spec.name}' needs a model that translates inputs; {model.name} generates from noise")
+    if isinstance(metric, CaptionMetric) and model.captions is None:
+        raise SettingError(f"'{spec.name}' needs a model that takes captions, such as gigagan; {model.name} takes none")
     check_not_trained_with(model.frozen, {spec.name: metric.features_digest}, model.name)
     return metric

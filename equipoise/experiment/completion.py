@@ -46,6 +46,8 @@ def complete(experiment: Experiment) -> Experiment:
     if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
         data_spec = data_spec.with_options(paired=False)
         data = _build_resolved_data(data_spec)
+    if _needs_captions(model) and data_spec.options.get("captions", True) and data.spec.captions is None:
+        data_spec, data = _with_captions(data_spec, data)
     model = model.with_options(**(experiment.options or {}))
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
     model = _with_teacher(model, start_from, data)
@@ -234,6 +236,18 @@ def _pairing(model: PlugSpec) -> Literal["needed", "withheld"] | None:
     """Return how a model uses pairs: "needed" for training, "withheld" for metrics only, or None if it does not."""
     result: Literal["needed", "withheld"] | None = getattr(catalog.load("models", model.name), "pairing", None)
     return result
+
+
+def _needs_captions(model: PlugSpec) -> bool:
+    return getattr(catalog.load("models", model.name), "captions", None) == "needed"
+
+
+def _with_captions(spec: PlugSpec, data: "DataSet") -> tuple[PlugSpec, "DataSet"]:
+    """Return a data set with captions, if it has an option for them, else unchanged."""
+    if not hasattr(data, "captions"):
+        return spec, data
+    spec = spec.with_options(captions=True)
+    return spec, _build_resolved_data(spec)
 
 
 def _checkpoint_path(start_from: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """Export of the networks of a run for other programs, checked against the generator of the run.
 
-onnx          generator.onnx: the generator as a graph, latent (and label) -> samples, or source image -> samples
+onnx          generator.onnx: the generator as a graph, latent (and label or caption) or source image -> samples
 torch         generator.pth, discriminator.pth: state_dicts of plain tensors
 safetensors   the same tensors, without pickle
 
@@ -126,7 +126,8 @@ def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
     if model.source is not None:
         return {"source": torch.rand(count, *model.source, generator=torch.Generator().manual_seed(0)) * 2 - 1}
     label = generator.labels(count)
-    return {"latent": generator.latents(count)} | ({} if label is None else {"label": label})
+    condition = {} if label is None else {"label" if model.captions is None else "caption": label}
+    return {"latent": generator.latents(count)} | condition
 
 
 def _reference_samples(generator: Generator, sampling: Sampling = DEFAULT_SAMPLING) -> Tensor:
@@ -134,7 +135,7 @@ def _reference_samples(generator: Generator, sampling: Sampling = DEFAULT_SAMPLI
     inputs = _example_inputs(generator, CHECK_BATCH)
     if "source" in inputs:
         return generator.translate(inputs["source"])
-    return generator.generate(inputs["latent"], inputs.get("label"), sampling)
+    return generator.generate(inputs["latent"], inputs.get("label", inputs.get("caption")), sampling)
 
 
 def _to_plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -208,8 +209,7 @@ def _largest_difference(expected: Tensor, exported: Tensor, tolerance: float) ->
 
 
 class _GeneratorModule(nn.Module):
-    """A generator as one module. Maps latent (B, ...) and optionally label (B,), or source image, to samples (B,
-    ...)."""
+    """A generator as one module: latent, and label (B,) or caption (B, T), or source image -> samples (B, ...)."""
 
     def __init__(self, generator: Generator, sampling: Sampling) -> None:
         super().__init__()

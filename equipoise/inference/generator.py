@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core import validation
+from equipoise.core.captions import Prompt
+from equipoise.core.conditions import conditions_in_turn
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
@@ -53,6 +55,7 @@ class Generator:
         count: int,
         *,
         label: int | str | None = None,
+        prompt: str | None = None,
         truncation: float | None = None,
         seed: int = 0,
         sampling: Sampling = DEFAULT_SAMPLING,
@@ -60,14 +63,16 @@ class Generator:
         """Generate samples (count, ...), float32 in the range of the data, [-1, 1] for images.
 
         Sample k of a seed is the same for every `count`. `label`: class of all samples, by name or number; None: each
-        class in turn. `truncation` T > 0: latents within [-T, T], closer to the mean sample and less diverse (Brock
-        2019); the same as in `sampling`, which has the other options. Raises SettingError for a number out of range and
-        for an option that has no effect in the model, UnknownNameError for a name that does not exist.
+        class in turn. `prompt`: what all samples show; None: examples of captions in turn. `truncation` T > 0: latents
+        within [-T, T], closer to the mean sample and less diverse (Brock 2019); the same as in `sampling`, which has
+        the other options. Raises SettingError for a number out of range and for an option that has no effect in the
+        model, UnknownNameError for a name that does not exist.
         """
         if truncation is not None:
             sampling = replace(sampling, truncation=_validate_truncation(truncation))
         latents = self.latents(count, truncation=sampling.truncation, seed=seed)
-        return self.generate(latents, self.labels(len(latents), label), sampling)
+        conditions = self.labels(len(latents), label) if prompt is None else self.captions(len(latents), prompt, label)
+        return self.generate(latents, conditions, sampling)
 
     def latents(self, count: int, *, truncation: float | None = None, seed: int = 0) -> Tensor:
         """Draw latents (count, ...), float32. Latent k of a seed is the same for every `count`.
@@ -89,8 +94,8 @@ class Generator:
     def labels(self, count: int, label: int | str | None = None) -> Tensor | None:
         """Return labels (count,), int64: all `label`, or each class in turn for None; None for a model without labels.
 
-        Raises SettingError for a number out of range, and for a model that translates images, UnknownNameError for a
-        name that does not exist.
+        For a model that takes captions, examples in turn, (count, T). Raises SettingError for a number out of range,
+        and for a model that translates images, UnknownNameError for a name that does not exist.
         """
         classes = self.model.num_classes
         if self.model.source is not None:
@@ -98,10 +103,28 @@ class Generator:
                 f"{self.model.name} translates images and needs input images; use: equipoise translate RUN FOLDER"
             )
         if label is None:
-            return torch.arange(count) % classes if classes else None
+            return conditions_in_turn(self.model, count)
+        if self.model.captions is not None:
+            raise SettingError("this generator takes captions instead of labels; use a prompt (--prompt)")
         if not classes:
             raise SettingError("this generator was trained without labels; omit the label (--label)")
         return torch.full((count,), self.find_label(label))
+
+    def read_prompt(self, prompt: str) -> Prompt:
+        """Return a prompt as tokens, with the words that are unknown.
+
+        Raises SettingError for a model without captions, and for a prompt without a known word.
+        """
+        if self.model.captions is None:
+            raise SettingError("this generator was trained without captions; omit the prompt (--prompt)")
+        return self.model.captions.read(prompt)
+
+    def captions(self, count: int, prompt: str, label: int | str | None = None) -> Tensor:
+        """Return captions (count, T), int64: all `prompt`. Raises SettingError as `read_prompt`, and for a label."""
+        tokens = self.read_prompt(prompt).tokens
+        if label is not None:
+            raise SettingError("this generator takes captions instead of labels; omit the label (--label)")
+        return torch.tensor(tokens).expand(count, -1)
 
     def class_folders(self, count: int) -> list[str]:
         """Return a folder name of the class of each of `count` samples, of each class in turn.
@@ -109,7 +132,7 @@ class Generator:
         Raises SettingError for a model without labels.
         """
         labels = self.labels(count)
-        if labels is None:
+        if labels is None or not self.model.num_classes:
             raise SettingError("this generator was trained without labels; omit the label (--label)")
         numbers = [str(number) for number in range(self.model.num_classes)]
         names = [re.sub(r"[\\/\x00-\x1f]|^\.+|^$", "_", name) for name in self.spec.class_names]

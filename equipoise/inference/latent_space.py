@@ -154,7 +154,7 @@ def generate_strip(
 ) -> Tensor:
     """Generate samples (N, steps, ...): a row from each start to each end, with the label of its start."""
     latents = interpolation_path(start.latents, end.latents, steps, kind).transpose(0, 1)
-    labels = None if start.labels is None else start.labels.repeat_interleave(steps)
+    labels = None if start.labels is None else start.labels.repeat_interleave(steps, dim=0)
     samples = generator.generate(latents.flatten(0, 1), labels)
     return samples.reshape(-1, steps, *samples.shape[1:])
 

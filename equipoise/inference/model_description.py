@@ -93,6 +93,9 @@ def _inputs(generator: Generator) -> dict[str, TensorDescription]:
         inputs["latent"]["drawn_from"] = "standard normal"
     if model.num_classes:
         inputs["label"] = {"shape": ["batch"], "dtype": "int64", "lowest": 0, "highest": model.num_classes - 1}
+    if model.captions is not None:
+        words = list(model.captions.vocabulary.words)
+        inputs["caption"] = {"shape": ["batch", model.captions.length], "dtype": "int64", "words": words}
     return inputs
 
 

@@ -25,6 +25,7 @@ def write_samples(
     format: SampleFormat | None = None,
     *,
     subfolders: Sequence[str] = (),
+    columns: int | None = None,
     force: bool = False,
 ) -> Path:
     """Write samples (N, ...), float32 in the range of training, to a file, or to a folder if `path` has no extension.
@@ -34,7 +35,7 @@ def write_samples(
     data's own tables: one table each, several of them only into a folder, or one table if each row of the data is a
     sample. txt: one sentence per line. wav: sound, one file each. `format` None: by the extension of `path`; in a
     folder wav for sound, png for images, csv for points and sequences, txt for sentences. `subfolders`: of each sample
-    in a folder; empty for none.
+    in a folder; empty for none. `columns`: of a grid; None for a square.
     Raises SettingError if these samples cannot be written in that format, RunError if a file exists and
     `force` is not set.
     """
@@ -43,7 +44,7 @@ def write_samples(
     if path.suffix:
         check_overwrite([path], force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, _encode_all(array, resolved, spec))
+        write_bytes(path, _encode_all(array, resolved, spec, columns))
         return path
     names = _folder_names(len(array), resolved, spec, subfolders)
     check_overwrite([path / name for name in names], force=force)
@@ -110,12 +111,12 @@ def _is_split(spec: DataSpec) -> bool:
     return spec.is_image or (spec.is_sequence and not is_one_table)
 
 
-def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec) -> bytes:
+def _encode_all(array: SampleArray, format: SampleFormat, spec: DataSpec, columns: int | None = None) -> bytes:
     """Encode all samples as one file."""
     if spec.vocabulary is not None and format == "txt":
         return encode_lines([spec.vocabulary.decode(row) for row in array.tolist()])
     if format == "png":
-        return encode_png(make_grid(array, keeps_alpha=True))
+        return encode_png(make_grid(array, columns, keeps_alpha=True))
     if format == "npy":
         return encode_npy(array)
     if format == "wav" and spec.sound is not None:

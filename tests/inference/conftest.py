@@ -52,3 +52,20 @@ def styled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create_run(folder, experiment.to_json())
     checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, tensors, state.values()))
     return folder
+
+
+@pytest.fixture(scope="session")
+def captioned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that takes captions, for 16 x 16 emoji, with one checkpoint and no training. Read only."""
+    options = {"width": 4, "latent_dim": 8, "text_width": 8}
+    model = PlugSpec("gigagan", options)
+    experiment = complete(
+        Experiment(
+            data=PlugSpec("openmoji"), model=model, image_size=16, batch_size=8, steps=1, metric=PlugSpec("none")
+        )
+    )
+    state = assemble(experiment, None).state
+    folder = tmp_path_factory.mktemp("captioned") / "run"
+    create_run(folder, experiment.to_json())
+    checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, state.tensors(), state.values()))
+    return folder

@@ -14,24 +14,33 @@ from equipoise.cli.commands._trained_run import (
     load_generator,
 )
 from equipoise.cli.output import print_result
-from equipoise.core.printing import format_count
+from equipoise.core.printing import format_count, printable
 
 ORDER = 40
+COUNT, PROMPT_COUNT = 64, 8
+"""Default numbers of samples: of all, and of each of several prompts."""
 EXAMPLES = (
     "equipoise sample runs/digits-dcgan-1 --count 64 --out grid.png",
     "equipoise sample runs/digits-dcgan-1 --count 1000 --out samples --label 7",
     "equipoise sample runs/digits-stylegan2-1 --psi 0.7 --out typical.png",
+    'equipoise sample runs/openmoji-gigagan-1 --prompt "red apple" --prompt "green heart" --out apples.png',
 )
 JSON_KEYS: dict[str, str] = {
     "count": "number of samples",
     "path": "the file or folder",
+    "warnings": "words of prompts that were left out, with --prompt",
 }
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `sample`."""
     add_run_arguments(parser)
-    parser.add_argument("--count", type=int, default=64, metavar="N", help="number of samples; default: 64")
+    parser.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help=f"number of samples, of each prompt if there are several; default: {COUNT}, of each prompt {PROMPT_COUNT}",
+    )
     parser.add_argument(
         "--out",
         required=True,
@@ -47,6 +56,13 @@ def add_arguments(parser: Parser) -> None:
     add_sampling_flags(parser)
     add_label_flag(parser, "in a folder, one subfolder per class; default: each class in turn, without subfolders")
     parser.add_argument(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="what the samples show, in words of the training captions, for a model such as gigagan; repeat it for "
+        "several prompts: a row or a subfolder each; default: captions of held-out data in turn",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
     )
     add_force_flag(parser)
@@ -55,18 +71,41 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate samples and write them."""
+    import torch
+
+    from equipoise.cli.terminal import make_console
     from equipoise.inference.sample_files import write_samples
     from equipoise.runs.artifacts import check_overwrite
 
-    out = Path(args.out)
+    out, prompts = Path(args.out), args.prompt or []
     check_overwrite([out] if out.suffix else [], force=args.force)
     generator = load_generator(args)
-    samples = generator.sample(args.count, label=label_of(args), seed=args.seed, sampling=sampling_of(args))
-    subfolders = generator.class_folders(args.count) if args.label == ALL_CLASSES else []
-    path = write_samples(samples, out, generator.spec, args.format, subfolders=subfolders, force=args.force)
-    print_result(
-        args.json,
-        {"count": len(samples), "path": str(path)},
-        f"{format_count(len(samples), 'sample')}: {path}",
+    warnings = [line for prompt in prompts for line in generator.read_prompt(prompt).warnings()]
+    for line in warnings:
+        make_console(quiet=args.json).print(printable(line), soft_wrap=True)
+    count = (PROMPT_COUNT if len(prompts) > 1 else COUNT) if args.count is None else args.count
+    options = {"label": label_of(args), "seed": args.seed, "sampling": sampling_of(args)}
+    samples = torch.cat([generator.sample(count, prompt=prompt, **options) for prompt in prompts or [None]])
+    path = write_samples(
+        samples,
+        out,
+        generator.spec,
+        args.format,
+        subfolders=generator.class_folders(count) if args.label == ALL_CLASSES else _prompt_folders(prompts, count),
+        columns=count if len(prompts) > 1 else None,
+        force=args.force,
     )
+    result = {"count": len(samples), "path": str(path)} | ({"warnings": warnings} if prompts else {})
+    print_result(args.json, result, f"{format_count(len(samples), 'sample')}: {path}")
     return 0
+
+
+def _prompt_folders(prompts: list[str], count: int) -> list[str]:
+    """Return a folder name of the prompt of each sample; empty for fewer than two prompts."""
+    if len(prompts) < 2:
+        return []
+    from equipoise.core.captions import split_words
+
+    names = ["-".join(split_words(prompt)) for prompt in prompts]
+    folders = names if len(set(names)) == len(names) else [f"prompt-{number}" for number in range(1, len(names) + 1)]
+    return [folder for folder in folders for _ in range(count)]
