@@ -14,6 +14,8 @@ from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.models._cyclegan_training import CycleGANKnobs
+from equipoise.models._diffusion import DiffusionKnobs
+from equipoise.models._distillation import DistillationKnobs
 from equipoise.models._labels import ClassKnobs
 from equipoise.models._pix2pix_training import Pix2PixKnobs
 from equipoise.models._seqgan_training import SeqGANKnobs
@@ -33,6 +35,8 @@ CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "ProGANKnobs": (ProGANKnobs, AdversarialKnobs),
     "StyleGAN2Knobs": (StyleGAN2Knobs, AdversarialKnobs),
     "FastGANKnobs": (FastGANKnobs, AdversarialKnobs),
+    "DiffusionKnobs": (DiffusionKnobs, AdversarialKnobs),
+    "DistillationKnobs": (DistillationKnobs, Knobs),
     "Pix2PixKnobs": (Pix2PixKnobs, AdversarialKnobs),
     "CycleGANKnobs": (CycleGANKnobs, AdversarialKnobs),
     "SeqGANKnobs": (SeqGANKnobs, Knobs),
