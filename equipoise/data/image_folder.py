@@ -42,6 +42,7 @@ from equipoise.data._images.notes import format_notes
 from equipoise.data._images.pixel_values import Layout
 from equipoise.data._images.sizes import default_size, own_size
 from equipoise.data._images.sources import open_images
+from equipoise.data._images.suggested_settings import suggest_for_pictures
 from equipoise.data._images.value_range import ValueRange, measure_range
 from equipoise.data._labels.assignment import (
     AssignedImages,
@@ -140,10 +141,9 @@ class ImageFolder:
 
     @property
     def suggestion(self) -> Suggestion:
-        """Settings for a first result within an hour on two cores; a small folder is a single batch."""
+        """Settings for a first result within an hour on two cores."""
         metric = "kd_efficientnet_lite0" if self.count("held_out") >= MIN_HELD_OUT else None
-        batch_size = min(64, self.count("train"))
-        return Suggestion("dcgan", steps=5000, batch_size=batch_size, metric=metric, controller="learnable:suite")
+        return suggest_for_pictures(self.spec.shape, self.count("train"), metric)
 
     def count(self, split: Split) -> int:
         """Return the number of images of a split."""

@@ -23,6 +23,7 @@ from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.preview import make_preview, make_sample_layout
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
+from equipoise.experiment.suggested import suggestion_reason
 from equipoise.pilot.pilot import SENSE_EVERY, ModelInfo, Pilot
 from equipoise.training import optimizers
 from equipoise.training.loop import Training
@@ -93,7 +94,7 @@ def assemble(
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
-        notes=_notes(experiment, threads),
+        notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads)),
     )
 
 

@@ -14,10 +14,11 @@ from equipoise.errors import DataError, SettingError, resume_command
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
+from equipoise.experiment.suggested import suggested_settings
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
 
 if TYPE_CHECKING:
-    from equipoise.core.data import DataSet, DataSpec, Preparation
+    from equipoise.core.data import DataSet, DataSpec, Preparation, Suggestion
 
 SAMPLES_PER_RUN = 100
 """Default number of sample grids in a run."""
@@ -42,7 +43,8 @@ def complete(experiment: Experiment) -> Experiment:
     data_spec = _data_spec(experiment)
     start_from = _checkpoint_path(experiment.start_from)
     data = _build_resolved_data(data_spec)
-    model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(data.suggestion.model)
+    suggestion = suggested_settings(experiment, data)
+    model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(suggestion.model)
     if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
         data_spec = data_spec.with_options(paired=False)
         data = _build_resolved_data(data_spec)
@@ -52,10 +54,10 @@ def complete(experiment: Experiment) -> Experiment:
     model = model.with_options(loss=experiment.loss, constraint=experiment.constraint)
     model = _with_teacher(model, start_from, data)
     knobs, schedules = _split_knobs(experiment.knobs or {})
-    controller = experiment.controller or PlugSpec(_suggested_controller(data, model, has_schedules=bool(schedules)))
+    controller = experiment.controller or PlugSpec(_controller(suggestion, model, has_schedules=bool(schedules)))
     controller = _with_all_options("controllers", _with_absolute_policy(controller))
     completed = dataclasses.replace(
-        _with_default_numbers(experiment, data),
+        _with_default_numbers(experiment, data.spec, suggestion),
         data=_write_out(data_spec.name, data),
         model=_with_all_options("models", model),
         controller=_with_schedules(controller, schedules) if schedules else controller,
@@ -120,19 +122,19 @@ def check_data_location(experiment: Experiment, run: Path) -> None:
             )
 
 
-def _with_default_numbers(experiment: Experiment, data: "DataSet") -> Experiment:
+def _with_default_numbers(experiment: Experiment, spec: "DataSpec", suggestion: "Suggestion") -> Experiment:
     """Fill in the settings that are neither plugs nor options of plugs."""
-    steps = experiment.steps or (None if experiment.budget else data.suggestion.steps)
+    steps = experiment.steps or (None if experiment.budget else suggestion.steps)
     return dataclasses.replace(
         experiment,
         steps=steps,
-        batch_size=experiment.batch_size or data.suggestion.batch_size,
+        batch_size=experiment.batch_size or suggestion.batch_size,
         seed=experiment.seed if experiment.seed is not None else 0,
         accumulate=experiment.accumulate or 1,
         compile=bool(experiment.compile),
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
-        threads=experiment.threads or _default_threads(data.spec),
+        threads=experiment.threads or _default_threads(spec),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or (default_sample_every(steps) if steps else None),
         save_every=experiment.save_every or SAVE_EVERY,
@@ -222,12 +224,12 @@ def _build_resolved_data(spec: PlugSpec) -> "DataSet":
     return build_unresolved_data(spec).resolve()
 
 
-def _suggested_controller(data: "DataSet", model: PlugSpec, *, has_schedules: bool) -> str:
-    """Return the controller for data: `annealed` if knobs have schedules.
+def _controller(suggestion: "Suggestion", model: PlugSpec, *, has_schedules: bool) -> str:
+    """Return the suggested controller; `annealed` if knobs have schedules.
 
     For models that translate images, too, where the data suggests a learned policy: no policy was measured for them.
     """
-    suggested = data.suggestion.controller
+    suggested = suggestion.controller
     is_learned = catalog.split_preset(suggested)[0] == "learnable"
     return "annealed" if has_schedules or (is_learned and _pairing(model) is not None) else suggested
 

@@ -53,6 +53,12 @@ class DCGAN:
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "lab32": TEXTBOOK,  # the networks of the digits lab, at 32 x 32
         "celeba64": TEXTBOOK,  # one layer more, at 64 x 64
+        # For folders of colour pictures on a CPU (benchmarks/photographs.md); batch size 16, annealed.
+        "cpu64": {
+            "width": 16,
+            "loss": "relativistic",
+            "knobs": {"lr_g": 2e-3, "lr_d": 2e-3, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 1.0, "r2_gamma": 1.0},
+        },
     }
 
     # Adversarial training: AdversarialOptions in _adversarial_options.py

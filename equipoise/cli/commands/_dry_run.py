@@ -35,9 +35,11 @@ def show_dry_run(
 
     `notes`: on the data. `words`: the words after `equipoise train`. Raises RunError if the run folder is not free.
     """
+    from equipoise.experiment.assembly import select_device
     from equipoise.experiment.completion import SAMPLES_PER_RUN
     from equipoise.experiment.estimates import estimate
     from equipoise.experiment.settings import build_data
+    from equipoise.experiment.suggested import suggestion_reason
     from equipoise.report.steps import estimate_seconds
     from equipoise.runs.folders import require_free
 
@@ -46,7 +48,7 @@ def show_dry_run(
     cost = estimate(experiment, reserved=estimate_seconds(SAMPLES_PER_RUN, film=film))
     experiment = cost.experiment
     data = build_data(experiment).resolve()
-    steps = experiment.steps or 0
+    steps, device = experiment.steps or 0, select_device(experiment.device or "auto")
     report_seconds = estimate_seconds(steps // (experiment.sample_every or 1) + 1, film=film)
     command = shlex.join(["equipoise", "train", *(word for word in words if word not in FLAGS_OF_DRY_RUN)])
     result: dict[str, object] = {
@@ -61,7 +63,7 @@ def show_dry_run(
     }
     sections = {
         "data": [*_data_lines(experiment, data, notes), *notes],
-        "model": _model_lines(experiment, cost),
+        "model": [*_model_lines(experiment, cost), *suggestion_reason(experiment, data, device)],
         "length": _length_lines(experiment, data),
         "control": _control_lines(experiment),
         "metric": _metric_lines(experiment),
