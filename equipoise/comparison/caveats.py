@@ -5,19 +5,26 @@
 - The arm cannot be tuned in this way: its first decision overwrites a knob that its trials were meant to vary.
 - The arm is blind: it controls by a distance, and no run of the task measured a metric where lower is better.
 - The arm is idle: it changed nothing in any run of the task, because a signal was missing or there was no reason to.
+- The arm took more or less CPU time than its budget: the machine was slower or faster than in the calibration.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 
 from equipoise.comparison import arms, plan_runs
 from equipoise.comparison.folder import ComparisonFolder
 from equipoise.comparison.plan import WELL_SET, ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec
+from equipoise.comparison.results import RunResult
 from equipoise.core import catalog
 from equipoise.core.events import REPAIR
+from equipoise.report.formatting import format_duration
 from equipoise.runs.run import EXPERIMENT_FILE, Run
+
+MOST_OFF = 1.25
+"""Largest factor by which the mean CPU time of an arm may differ from its budget without a caveat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,22 @@ def find_caveats(plan: ComparisonPlan, folder: ComparisonFolder) -> list[Caveat]
     for arm in plan.arms:
         result += [*_overwritten_regimes(plan, arm, starts), *_overwritten_trials(plan, arm, starts)]
     return [*result, *_blind_arms(plan, folder), *_idle_arms(plan, folder)]
+
+
+def find_budget_caveats(plan: ComparisonPlan, runs: Iterable[RunResult]) -> Iterator[Caveat]:
+    """Yield a caveat for each arm whose runs took another CPU time than the budget of a task."""
+    times: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        if run.trial is None and run.cpu is not None and plan.arms[run.arm].run is None:
+            times.setdefault((run.arm, run.task), []).append(run.cpu)
+    for (arm, task), seconds in times.items():
+        budget = plan.tasks[task].cpu_seconds
+        if budget is not None and not budget / MOST_OFF <= fmean(seconds) <= budget * MOST_OFF:
+            text = (
+                f"{arm} took {format_duration(fmean(seconds))} of CPU time on {task}, not the budget of "
+                f"{format_duration(budget)}: the machine had another speed than in the calibration."
+            )
+            yield Caveat(arm, "off budget", text)
 
 
 def label_arms(caveats: Iterable[Caveat]) -> dict[str, str]:

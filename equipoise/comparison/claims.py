@@ -96,12 +96,11 @@ class TestedClaim:
             return "Holds here."
         if opposite == total:
             return "Does not hold here: the opposite does."
-        parts = [f"holds in {holds} of {total} comparisons"]
-        parts += [f"the opposite in {opposite}"] if opposite else []
-        parts += [f"no difference in {count['equal']}"] if "equal" in count else []
+        words = {"holds": "holds in", "opposite": "the opposite holds in", "equal": "no difference in"}
+        parts = [f"{text} {count[name]}" for name, text in words.items() if name in count]
         parts += [f"{count['undecided']} undecided"] if "undecided" in count else []
         start = "Holds in part" if holds else "Does not hold here" if opposite or "equal" in count else "Undecided here"
-        return f"{start}: {', '.join(parts)}."
+        return f"{start}: of {total} comparisons {', '.join(parts)}."
 
 
 def check_measures(plan: ComparisonPlan) -> None:
@@ -154,9 +153,9 @@ def _test_setting(claim: Claim, measure: RunMeasure, setting: str, group: Sequen
             yield PairOutcome(
                 setting,
                 better,
-                _mean(setting, [a for a, _ in pairs]),
+                _mean(setting, measure, [a for a, _ in pairs]),
                 worse or f"{claim.least:g}",
-                _mean(setting, [b for _, b in pairs]) if worse else None,
+                _mean(setting, measure, [b for _, b in pairs]) if worse else None,
                 *_compare(setting, measure, pairs),
             )
 
@@ -181,5 +180,9 @@ def _compare(
     return difference, "holds" if (low > 0) == (measure.better == "higher") else "opposite"
 
 
-def _mean(setting: str, values: Sequence[float]) -> IntervalEstimate | None:
-    return aggregate.estimate_mean({setting: np.array(values, dtype=np.float64)}) if values else None
+def _mean(setting: str, measure: RunMeasure, values: Sequence[float]) -> IntervalEstimate | None:
+    """Estimate the mean of a measure; of one that is compared by its ratio, the geometric mean."""
+    if not values or (measure.is_ratio and min(values) <= 0):
+        return None
+    estimate = aggregate.estimate_geometric_mean if measure.is_ratio else aggregate.estimate_mean
+    return estimate({setting: np.array(values, dtype=np.float64)})

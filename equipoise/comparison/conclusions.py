@@ -15,13 +15,13 @@ MIN_SCORE_DROP = 0.001
 CORRECTED_P = "Holm-corrected p"
 
 
-def describe_scope(summary: ComparisonSummary) -> str:
-    """Describe what was compared."""
+def describe_scope(summary: ComparisonSummary, equal: str = "tasks, steps and seeds") -> str:
+    """Describe what was compared. `equal`: what all arms have in common."""
     arms = len(summary.arms)
     runs = summary.runs // arms
     count = "" if summary.runs == summary.total_runs else f" {summary.runs} of {summary.total_runs} runs count so far."
     return (
-        f"{arms} arms, {_count(runs, 'run')} each, with the same tasks, steps and seeds. Baseline: {summary.baseline}. "
+        f"{arms} arms, {_count(runs, 'run')} each, with the same {equal}. Baseline: {summary.baseline}. "
         "Score 0 is the worst of noise, an untrained generator and one real repeated, score 1 the quality of reals; "
         f"brackets are 95 % confidence intervals.{count}"
     )

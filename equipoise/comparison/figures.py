@@ -245,7 +245,7 @@ def render_sample_grids(
     """Render the samples of each setting, except those that are neither images nor points in the plane."""
     result = []
     for name, group in blocks_by_setting(blocks).items():
-        files = {arm: _last_samples(folder.path / "runs" / run.name) for arm, run in group[0].items()}
+        files = {arm: _samples_of(folder, run.name) for arm, run in group[0].items()}
         if any(files.values()):
             seed = next(iter(group[0].values())).seed
             wide, narrow = (render_png(partial(_samples_figure, summary, files, columns)) for columns in (WIDE, NARROW))
@@ -253,15 +253,23 @@ def render_sample_grids(
     return result
 
 
+def _samples_of(folder: ComparisonFolder, run: str) -> Path | None:
+    """Return the file with the samples of a run: as its arm samples, or the last ones of its training."""
+    own = [path for suffix in (".png", ".npy") if (path := folder.path / "samples" / f"{run}{suffix}").exists()]
+    return _drawable(own[0]) if own else _last_samples(folder.path / "runs" / run)
+
+
+def _drawable(path: Path) -> Path | None:
+    """Return the file if it holds images or points in the plane."""
+    is_other = path.suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).shape[1:] != (2,)
+    return None if is_other else path
+
+
 def _last_samples(run: Path) -> Path | None:
     """Return the file with the last samples of a run, images or points in the plane."""
     lines = Run(run).lines("sampled") if (run / EXPERIMENT_FILE).exists() else []
     path = run / str(lines[-1]["samples"]) if lines else None
-    if path is None or not path.exists():
-        return None
-    if path.suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).shape[1:] != (2,):
-        return None
-    return path
+    return _drawable(path) if path is not None and path.exists() else None
 
 
 def _samples_figure(summary: ComparisonSummary, files: Mapping[str, Path | None], columns: int) -> "Figure":

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from equipoise.comparison import conclusions, figures, plan_runs, results, tables
-from equipoise.comparison.caveats import find_caveats, label_arms
+from equipoise.comparison import conclusions, cost_figures, figures, model_tables, plan_runs, results, tables
+from equipoise.comparison.calibration import ROUNDS
+from equipoise.comparison.caveats import find_budget_caveats, find_caveats, label_arms
+from equipoise.comparison.claims import TestedClaim, test_claims
 from equipoise.comparison.execution import read_anchors
 from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
@@ -14,19 +16,32 @@ from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.comparison.results import RunResult
 from equipoise.comparison.scores import Anchors
-from equipoise.comparison.summary import Block, ComparisonSummary, complete_blocks, summarise
+from equipoise.comparison.summary import Block, ComparisonSummary, complete_blocks, failed_runs, summarise
 from equipoise.comparison.tables import ReportTable
 from equipoise.errors import RunError, unwritable
 from equipoise.report import html
+from equipoise.report.formatting import format_duration
 from equipoise.runs.artifacts import write_text
 
 PAGE, TABLE, LINES = "report.html", "results.md", "results.jsonl"
 TEMPLATE = "comparison/templates/comparison.html"
 NO_BLOCKS = "No seed has been run by all arms yet, so nothing can be compared."
-METHOD = """\
+CONTROL = """\
 With the same seed, all arms start from the same weights and get the same order of reals and number of steps. Latents
 are equal until the arms draw different numbers of random values, for instance for noise or augmentation. All samples
-come from the same running average of the weights. They are evaluated with the reported metric on held-out data, never
+come from the same running average of the weights."""
+MODELS = """\
+With the same seed, arms with the same model start from the same weights, and arms with the same batch size get the same
+order of reals. Each model has its own running average of the weights, from which samples come. Settings are those of
+the plan: no arm was tuned here, and the care that others took before differs. {budget} An arm that starts from another
+run has the same length again for its own training; both times are shown. Samples are timed 16 at once, on one thread.
+An arm that samples from the run of another is evaluated once, at its end. A claim holds for a pair of arms in a setting
+if the 95 % interval of the mean difference between them, seed by seed, is on the claimed side of zero."""
+BUDGET = """\
+Tasks with a budget have as many steps as fit into the same CPU seconds of training for each arm, by a calibration
+before the first run, in which the arms were measured in turn, {rounds} times; the median counted."""
+METHOD = """\
+{pairs} Samples are evaluated with the reported metric on held-out data, never
 through the network of the live metric; two metrics without a network both compare the samples themselves and differ
 only in the statistic. Where a data set has a fixed number of held-out reals, the reported metric, the live metric and
 the probes use the same ones. A run that diverged or crashed scores 0 and counts as failed; so does a run whose score is
@@ -54,8 +69,25 @@ class ReportFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimSection:
+    """A tested claim as the page shows it."""
+
+    text: str
+    verdict: str
+    table: ReportTable
+
+    def markdown(self) -> str:
+        """Return the section as Markdown."""
+        title, _, table = self.table.markdown().partition("\n\n")
+        return f"{title}\n\n{self.text} **{self.verdict}**\n\n{table}"
+
+
+@dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """Content of results.md, and of the page without its figures. `tables`: all tables except `runs`."""
+    """Content of results.md, and of the page without its figures. `tables`: all tables except `runs`.
+
+    `overview`, `claims`: of the claims of the plan, if it has any.
+    """
 
     name: str
     scope: str
@@ -63,12 +95,15 @@ class ComparisonReport:
     warnings: tuple[str, ...]
     tables: tuple[ReportTable, ...]
     runs: ReportTable
+    overview: ReportTable | None = None
+    claims: tuple[ClaimSection, ...] = ()
 
     def markdown(self) -> str:
         """Return the report as Markdown."""
         paragraphs = [(f"**{title}.** {text}") for title, text in self.answers]
         paragraphs += [f"**Caveat.** {text}" for text in self.warnings]
-        tables = [table.markdown() for table in (*self.tables, self.runs)]
+        parts = (self.overview, *self.claims, *self.tables, self.runs)
+        tables = [part.markdown() for part in parts if part is not None]
         return "\n\n".join((f"# {self.name}", self.scope, *paragraphs, *tables)) + "\n"
 
 
@@ -99,9 +134,11 @@ def _report(
     summary: ComparisonSummary | None,
     anchors: Mapping[TaskSetting, Anchors],
 ) -> ComparisonReport:
-    caveats = find_caveats(plan, folder)
-    answers, warnings, content = [], [caveat.text for caveat in caveats], []
+    caveats = [*find_caveats(plan, folder), *find_budget_caveats(plan, runs)]
+    answers, warnings, content, claims = [], [caveat.text for caveat in caveats], [], list[TestedClaim]()
     if summary:
+        blocks = _blocks(plan, runs)
+        claims = test_claims(plan, blocks)
         answers = [
             ("Quality", conclusions.describe_quality(summary)),
             ("Efficiency", conclusions.describe_efficiency(summary)),
@@ -113,7 +150,10 @@ def _report(
         content.append(tables.quality_table(summary, label_arms(caveats)))
         if len(summary.thresholds) > 1:  # a single setting would repeat the first table
             content.append(tables.settings_table(summary))
-        content.append(tables.metrics_table(summary, _blocks(plan, runs)))
+        if plan.compares_models:
+            content.append(model_tables.models_table(plan, blocks))
+            content.append(model_tables.cost_table(plan, blocks, failed_runs(plan, blocks)))
+        content.append(tables.metrics_table(summary, blocks))
         content += [tables.efficiency_table(summary), tables.stability_table(summary)]
     if tuned := read_tuned_arms(folder):
         content.append(tables.tuning_table(tuned))
@@ -122,12 +162,34 @@ def _report(
     )
     return ComparisonReport(
         name=folder.path.resolve().name,
-        scope=conclusions.describe_scope(summary) if summary else NO_BLOCKS,
+        scope=conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS,
         answers=tuple(answers),
         warnings=tuple(warnings),
         tables=tuple(content),
         runs=tables.runs_table(runs),
+        overview=model_tables.claims_table(claims) if claims else None,
+        claims=tuple(
+            ClaimSection(tested.claim.text, tested.verdict, model_tables.claim_table(tested)) for tested in claims
+        ),
     )
+
+
+def _equal_parts(plan: ComparisonPlan) -> str:
+    """Return what all arms have in common."""
+    budgets = {task.cpu_seconds for task in plan.tasks.values()}
+    if budgets == {None}:
+        return "tasks, steps and seeds"
+    times = " or ".join(format_duration(budget) for budget in sorted(budget for budget in budgets if budget))
+    return f"tasks and seeds, and {times} of CPU time for training{' or the same steps' * (None in budgets)}"
+
+
+def _describe_method(plan: ComparisonPlan) -> str:
+    """Describe how the runs were made and evaluated."""
+    has_budget = any(task.cpu_seconds is not None for task in plan.tasks.values())
+    models = MODELS.format(budget=BUDGET.format(rounds=ROUNDS) if has_budget else "")
+    pairs = models if plan.compares_models or has_budget else CONTROL
+    text = METHOD.format(pairs=pairs, failure=plan.failure, snapshot=SNAPSHOTS[plan.snapshot])
+    return " ".join(text.split())
 
 
 def _render_page(
@@ -143,12 +205,12 @@ def _render_page(
     features = {anchor.metric: anchor.features for anchor in anchors.values() if anchor.features}
     return html.render(
         TEMPLATE,
-        title=f"{report.name}: comparison of controllers",
+        title=f"{report.name}: comparison of {'models' if plan.compares_models else 'controllers'}",
         report=report,
-        figures=_figures(summary, blocks) if summary else [],
+        figures=_figures(plan, summary, blocks) if summary else [],
         samples=render_sample_grids(folder, summary, blocks) if summary else [],
         failed=[(run.name, _last_line(folder.failed(run.name))) for run in runs if run.state == "failed"],
-        method=METHOD.format(failure=plan.failure, snapshot=SNAPSHOTS[plan.snapshot]).replace("\n", " "),
+        method=_describe_method(plan),
         origin=[
             ("plan, SHA-256", record.digest),
             *record.versions.items(),
@@ -170,17 +232,36 @@ def _read_anchors(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[TaskSe
     return {setting: anchors for setting in anchor_settings if (anchors := read_anchors(folder, setting)) is not None}
 
 
-def _figures(summary: ComparisonSummary, blocks: Sequence[Block]) -> list[ReportFigure]:
+def _model_figures(plan: ComparisonPlan, blocks: Sequence[Block]) -> list[ReportFigure]:
+    """Render the figures of a comparison of models: quality against the cost of samples and of training."""
+    return [
+        ReportFigure(
+            cost_figures.plot_sampling_cost(plan, blocks),
+            cost_figures.plot_sampling_cost(plan, blocks, figures.NARROW),
+            "Quality against the cost of a sample",
+            "Each point is an arm; lines connect arms that sample from the same runs.",
+        ),
+        ReportFigure(
+            cost_figures.plot_training_cost(plan, blocks),
+            cost_figures.plot_training_cost(plan, blocks, figures.NARROW),
+            "Quality against the CPU time of training",
+            "Medians. An arm that starts from another run begins where that one ends.",
+        ),
+    ]
+
+
+def _figures(plan: ComparisonPlan, summary: ComparisonSummary, blocks: Sequence[Block]) -> list[ReportFigure]:
     def render(plot: Callable[[int], bytes], alt: str, caption: str) -> ReportFigure:
         return ReportFigure(plot(figures.WIDE), plot(figures.NARROW), alt, caption)
 
-    content = [
+    content = _model_figures(plan, blocks) if plan.compares_models else []
+    content.append(
         render(
             lambda columns: figures.plot_quality(summary, blocks, columns),
             conclusions.describe_quality(summary),
             "All settings. Grey: the baseline.",
         )
-    ]
+    )
     if len(summary.thresholds) > 1:
         content.append(
             render(

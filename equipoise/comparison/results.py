@@ -73,6 +73,10 @@ class RunResult:
     """number of weights that generate samples"""
     start_cpu: float = 0.0
     """CPU seconds of the runs that this one starts from, in addition to `cpu`"""
+    model: str | None = None
+    """name of the model, without the module path of this package"""
+    trained_weights: int | None = None
+    """number of weights of all networks that are trained"""
 
     @property
     def setting(self) -> str:
@@ -104,7 +108,8 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
     recorded = measurements.read_measurements(folder.measurements(run))
     measured = [measurement for measurement in recorded if measurement.value is not None]
     state = _state(plan, folder, run)
-    steps = int(json.loads((path / EXPERIMENT_FILE).read_text())["steps"]) if lines else 0
+    experiment = json.loads((path / EXPERIMENT_FILE).read_text()) if lines else {}
+    steps = int(experiment["steps"]) if experiment else 0
     late = [index for index, measurement in enumerate(measured) if measurement.step >= LAST_FIFTH * steps]
     snapshot = late if plan.snapshot == "last_fifth" else [_snapshot_index(plan, lines, measured)]
     has_ended = state == "ended"
@@ -139,6 +144,8 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         sampling=measured[-1].sampling if measured else None,
         weights_count=measured[-1].weights if measured else None,
         start_cpu=_start_cpu(plan, folder, run),
+        model=experiment["model"]["name"].removeprefix("equipoise.models.") if experiment else None,
+        trained_weights=next((sum(line["parameters"].values()) for line in lines if line["event"] == "started"), None),
     )
 
 
