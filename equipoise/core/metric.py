@@ -219,6 +219,25 @@ class LikelihoodMetric(Protocol):
         """Compute the metric. `log_likelihood`: of the generator. `real`: held-out sentences."""
 
 
+@runtime_checkable
+class LabelMetric(Protocol):
+    """A metric of whether samples show the class that they were generated from."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Direction of improvement."""
+
+    @property
+    def features_digest(self) -> str | None:
+        """See :class:`Metric`."""
+
+    def suits(self, spec: DataSpec) -> bool:
+        """See :class:`Metric`."""
+
+    def compute_from_labels(self, samples: Tensor, labels: Tensor, bootstrap: Bootstrap) -> MetricResult:
+        """Compute the metric of samples (N, ...) in the range of the data, and their labels (N,) int64."""
+
+
 def extract_features(features: Features, real: Batch) -> ReferenceSet:
     """Return the features of reals, with their labels and the description of the data."""
     reals = real if isinstance(real, ReferenceSet) else ReferenceSet(real.real, real.condition)

@@ -19,6 +19,7 @@ from equipoise.core.metric import (
     CaptionMetric,
     ClassMetric,
     FeatureMetric,
+    LabelMetric,
     LikelihoodMetric,
     MetricResult,
     PairedMetric,
@@ -170,6 +171,8 @@ def _value(name: str, metric: AnyMetric, data: EvaluationData) -> ComputedMetric
         return ComputedMetric(_compute_along_path(name, metric, data, count))
     if isinstance(metric, EquivarianceMetric):
         return ComputedMetric(_compute_from_scenes(name, metric, data, count))
+    if isinstance(metric, LabelMetric):
+        return _compute_from_labels(metric, data)
     if isinstance(metric, LikelihoodMetric):
         return ComputedMetric(_compute_from_likelihood(name, metric, data))
     if isinstance(metric, FeatureMetric):
@@ -270,6 +273,21 @@ def _compute_from_scenes(name: str, metric: EquivarianceMetric, data: Evaluation
     return metric.compute_from_scenes(
         iter_scenes(generator, count, seed, data.reals.condition), Bootstrap(RESAMPLES, seed)
     )
+
+
+def _compute_from_labels(metric: LabelMetric, data: EvaluationData) -> ComputedMetric:
+    """Compute a metric of labelled samples, and its value for the reals with their own labels.
+
+    Raises UndefinedMetricError for samples without labels.
+    """
+    if data.sample_set.labels is None:
+        raise UndefinedMetricError("the samples have no labels; the metric needs a run of a model that takes labels")
+    bootstrap = Bootstrap(RESAMPLES, data.context.request.seed)
+    result = metric.compute_from_labels(data.sample_set.samples, data.sample_set.labels, bootstrap)
+    if data.reals.condition is None:
+        return ComputedMetric(result)
+    floor = metric.compute_from_labels(data.reals.real, data.reals.condition, Bootstrap())
+    return ComputedMetric(result, Floor(floor.value, len(data.reals)))
 
 
 def _compute_from_likelihood(name: str, metric: LikelihoodMetric, data: EvaluationData) -> MetricResult:

@@ -10,6 +10,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.metric import (
+    LabelMetric,
     LikelihoodMetric,
     Metric,
     PathMetric,
@@ -34,7 +35,7 @@ COPIES = ("auth_pct", "c_t")
 """Tests for copies: of images on pixels by default, because feature networks notice the traces of compression more than
 the picture, see benchmarks/metrics/copies.md."""
 
-AnyMetric = Metric | PathMetric | EquivarianceMetric | LikelihoodMetric
+AnyMetric = Metric | PathMetric | EquivarianceMetric | LikelihoodMetric | LabelMetric
 
 
 def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:

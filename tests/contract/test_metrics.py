@@ -11,10 +11,18 @@ import torch
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec, NoPreparation
 from equipoise.core.equivariance import EquivarianceMetric
-from equipoise.core.metric import Bootstrap, FeatureMetric, LikelihoodMetric, Metric, PathMetric, ReferenceSet
+from equipoise.core.metric import (
+    Bootstrap,
+    FeatureMetric,
+    LabelMetric,
+    LikelihoodMetric,
+    Metric,
+    PathMetric,
+    ReferenceSet,
+)
 
 NAMES = catalog.names("metrics")
-PROTOCOLS = (Metric, PathMetric, EquivarianceMetric, LikelihoodMetric)
+PROTOCOLS = (Metric, PathMetric, EquivarianceMetric, LikelihoodMetric, LabelMetric)
 DOWNLOADS = ("fid", "kid", "inception_score", "lpips")
 """Metrics whose weights must be downloaded: see tests/metrics/test_inception.py and test_perceptual.py."""
 NOT_QUALITY = ("perceptual_efficientnet_lite0", "c_t", "auth_pct", "precision", "self_bleu", "copy_rate", "novelty")
