@@ -97,6 +97,7 @@ def create_trainer() -> CreateTrainer:
     ) -> Trainer:
         spec = DataSpec(shape, classes)
         small = {"width": 4, "latent_dim": 6} if len(shape) == 3 else {}
+        small = {name: value for name, value in small.items() if catalog.has_option("models", model, name)}
         recipe = catalog.build("models", model, {**small, **({} if knobs is None else {"knobs": knobs}), **options})
         built_model = recipe.build(spec, torch.Generator().manual_seed(seed))
         state = initial_state(
