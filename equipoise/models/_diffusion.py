@@ -1,7 +1,7 @@
 """Diffusion of all inputs of a discriminator, real and fake (Wang et al. 2022, Diffusion-GAN): the knob, the noise."""
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Generator, Tensor
@@ -18,24 +18,30 @@ CLEAN_SHARE = 0.5
 """Share of the samples without noise: 32 of the 64 times that Wang 2022's code keeps."""
 
 
+def diffusion_knob() -> Any:
+    """Declare the knob T of a class of knobs."""
+    return knob(
+        100, 0, MAX_STEPS, "steps", "linear", "length T of the diffusion of all inputs of the discriminator, rounded"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DiffusionKnobs(AdversarialKnobs):
     """Knobs of Diffusion-GAN."""
 
-    diffusion_steps: float = knob(
-        100, 0, MAX_STEPS, "steps", "linear", "length T of the diffusion of all inputs of the discriminator, rounded"
-    )
+    diffusion_steps: float = diffusion_knob()
 
 
 @dataclass(frozen=True, slots=True)
 class Diffusion:
     """Noise of all inputs of a discriminator: x_t of a random t for each sample.
 
-    `std`: standard deviation of the noise that remains after a long chain. `times`: distribution of t.
+    `std`: standard deviation of the noise that remains after a long chain. `times`: distribution of t. The defaults
+    are those of Wang 2022.
     """
 
-    std: float
-    times: Times
+    std: float = 0.05
+    times: Times = "priority"
 
     def transform(self, samples: Tensor, moment: AdversarialMoment) -> Tensor:
         """Return samples (B, C, ...) with noise and their times, packed: (B, C + 1, ...).

@@ -12,6 +12,7 @@ from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Loss, Moment, Networks, OptimizerSettings
 from equipoise.losses.path_length import path_length_penalty, path_lengths
 from equipoise.models._adversarial_extensions import AdversarialMoment
+from equipoise.models._diffusion import diffusion_knob
 from equipoise.models._stylegan2_generator import SkipGenerator
 from equipoise.nn import latents
 from equipoise.nn.minibatch_deviation import check_deviation_group
@@ -30,6 +31,13 @@ class StyleGAN2Knobs(AdversarialKnobs):
     path_length_weight: float = knob(
         0, 1e-6, 1e1, "", "log", "penalty on (|J^T y| - a)^2, unequal speed of the image along styles", can_be_off=True
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusedStyleKnobs(StyleGAN2Knobs):
+    """Knobs of StyleGAN 2 with diffusion."""
+
+    diffusion_steps: float = diffusion_knob()
 
 
 @dataclass(frozen=True, slots=True)

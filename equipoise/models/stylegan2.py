@@ -26,11 +26,13 @@ from equipoise.models._adversarial_options import (
     validate_counts,
 )
 from equipoise.models._convolutional import suitable_augmentations
+from equipoise.models._diffusion import Diffusion
 from equipoise.models._image_pyramid import image_pyramid
+from equipoise.models._noisy_samples import NoiseAwareDiscriminator
 from equipoise.models._stylegan2_discriminator import DiscriminatorArchitecture, StyleDiscriminator
 from equipoise.models._stylegan2_generator import SkipGenerator, SkipSynthesis, initialise_generator
 from equipoise.models._stylegan2_sampling import generate, map_latents, mean_style, synthesize
-from equipoise.models._stylegan2_training import StyleGAN2Knobs, StyleTraining
+from equipoise.models._stylegan2_training import DiffusedStyleKnobs, StyleGAN2Knobs, StyleTraining
 from equipoise.nn.equalised import initialise_equalised
 from equipoise.nn.style_mapping import MappingNetwork
 
@@ -62,6 +64,7 @@ class StyleGAN2:
     layers add noise. `architecture`: of the discriminator, residual or plain. `deviation_group`: samples per group of
     the minibatch standard deviation. `label_layers`: layers that map labels in the discriminator.
     `path_length_interval`: path length regularisation is applied every this many steps, if its knob is not 0.
+    `diffusion`: all inputs of the discriminator are diffused, as in diffusion_gan; adds the knob diffusion_steps.
     `conditional`: use class labels; None to use them if the data has them.
     """
 
@@ -77,6 +80,12 @@ class StyleGAN2:
         "cifar": {
             **{**PAPER, "channel_base": 32768, "deviation_group": 32, "mapping_layers": 2, "mixing": 0.0},
             **{"architecture": "plain", "knobs": paper_knobs(2.5e-3, 0.01, 0.0, 5e5)},
+        },
+        # Wang 2022, "Diffusion-GAN", its code: that of "cifar" with diffusion; controller ada:diffusion.
+        "diffusion_cifar": {
+            **{**PAPER, "channel_base": 32768, "deviation_group": 32, "mapping_layers": 2, "mixing": 0.0},
+            **{"architecture": "plain", "diffusion": True},
+            "knobs": {**paper_knobs(2.5e-3, 0.01, 0.0, 5e5), "diffusion_steps": 10},
         },
     }
 
@@ -102,6 +111,7 @@ class StyleGAN2:
     deviation_group: int = 4
     label_layers: int = 0
     path_length_interval: int = 4
+    diffusion: bool = False
     conditional: bool | None = None
 
     def __post_init__(self) -> None:
@@ -126,6 +136,11 @@ class StyleGAN2:
         networks = self.networks(spec, classes)
         initialise_generator(cast(SkipGenerator, networks["generator"]), generator)
         initialise_equalised(networks["discriminator"], generator)
+        if self.diffusion:
+            features = networks["discriminator"].get_parameter("output.weight").shape[1]
+            networks["discriminator"] = NoiseAwareDiscriminator(
+                networks["discriminator"], spec.shape[0], features, generator
+            )
         training = StyleTraining(
             self.mixing, self.noise, self.deviation_group, self.path_length_interval, self.latent_dim, bool(classes)
         )
@@ -137,7 +152,12 @@ class StyleGAN2:
             generator,
             augmentations=suitable_augmentations(spec),
             classes=classes,
-            extensions=Extensions(knobs=StyleGAN2Knobs, draw=training.draw, phases=(path_length,)),
+            extensions=Extensions(
+                knobs=DiffusedStyleKnobs if self.diffusion else StyleGAN2Knobs,
+                draw=training.draw,
+                transform=Diffusion().transform if self.diffusion else None,
+                phases=(path_length,),
+            ),
         )
         return dataclasses.replace(
             model,

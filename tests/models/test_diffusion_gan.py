@@ -163,3 +163,21 @@ def test_invalid_options_are_refused() -> None:
 def test_points_preset_is_built() -> None:
     model = catalog.build("models", "diffusion_gan:points").build(DataSpec((2,)), Generator().manual_seed(0))
     assert sum(weight.numel() for weight in model.networks["generator"].parameters()) == 67_074
+
+
+@pytest.mark.parametrize("steps", [0, 400])
+def test_stylegan2_with_diffusion(create_trainer, steps: int) -> None:
+    """Without diffusion the discriminator's loss is that of stylegan2, to the bit, also after an update."""
+    plain, diffused = (
+        create_trainer("stylegan2", diffusion=diffusion, fakes="fresh", penalty_interval=2)
+        for diffusion in (False, True)
+    )
+    inputs = diffused.record_inputs()
+    totals = [
+        [trainer.step(**knobs).phases["discriminator"].total for _ in range(2)]
+        for trainer, knobs in ((plain, {}), (diffused, {"diffusion_steps": steps}))
+    ]
+    assert all(map(torch.equal, *totals)) == (steps == 0)
+    assert all(packed.shape[1] == (2 if steps else 1) for packed in inputs)
+    assert "diffusion_steps" in diffused.model.turnable
+    assert "diffusion_steps" not in plain.model.knobs.values()
