@@ -147,10 +147,10 @@ class AdversarialKnobs(Knobs):
     instance_noise: float = knob(0, 0, 2, "std", "linear", "Gaussian noise on all inputs of the discriminator")
     augment_p: float = knob(0, 0, 0.8, "probability", "linear", "probability of each differentiable augmentation")
     r1_gamma: float = knob(
-        0, 1e-4, 1e2, "", "log", "gradient penalty at real samples, gamma / 2 |dD/dx|^2", can_be_off=True
+        0, 1e-4, 1e3, "", "log", "gradient penalty at real samples, gamma / 2 |dD/dx|^2", can_be_off=True
     )
     r2_gamma: float = knob(
-        0, 1e-4, 1e2, "", "log", "gradient penalty at fake samples, gamma / 2 |dD/dx|^2", can_be_off=True
+        0, 1e-4, 1e3, "", "log", "gradient penalty at fake samples, gamma / 2 |dD/dx|^2", can_be_off=True
     )
     gp_weight: float = knob(
         0, 1e-4, 1e2, "", "log", "penalty on (|dD/dx| - 1)^2 between real and fake samples", can_be_off=True

@@ -86,7 +86,7 @@ def test_frozen_knob_of_the_controller(training_error) -> None:
 INVALID_VALUES = [
     ("--set lr_g=5", "lr_g = 5 is outside its range: 1e-06 to 0.01"),
     ("--set augment_p=-0.1", "augment_p = -0.1 is outside its range: 0 to 0.8"),
-    ("--set r1_gamma=1e-9", "r1_gamma = 1e-09 is outside its range: 0 (off) or 0.0001 to 100"),
+    ("--set r1_gamma=1e-9", "r1_gamma = 1e-09 is outside its range: 0 (off) or 0.0001 to 1000"),
     ("--set discriminator_steps=1.5", "discriminator_steps = 1.5 is outside its range"),
     ("--set lr_g=nan", "lr_g = nan is outside its range"),
     ("--set lr_g=fast", "lr_g = 'fast': it must be a number"),
