@@ -27,7 +27,7 @@ def context(**base: float) -> RepairContext:
 
 
 @pytest.mark.parametrize(
-    ("share", "severity"), [(None, None), (0.2, None), (0.89, None), (0.9, 0.2), (0.99, 0.5), (1.0, 1.0)]
+    ("share", "severity"), [(None, None), (0.3, None), (0.59, None), (0.6, 0.2), (0.95, 0.5), (1.0, 1.0)]
 )
 def test_severity_follows_the_share(share: float | None, severity: float | None) -> None:
     findings = {finding.symptom: finding for finding in health_after(share).findings}
@@ -45,19 +45,19 @@ def test_four_readings_are_too_few() -> None:
 
 
 def test_misset_weight_is_reset_early_on_a_hint() -> None:
-    """30 times the published weight at a share of 0.95: the weight is reset, without a rollback."""
-    run, health = context(adversarial_weight=30 * PUBLISHED.adversarial_weight), health_after(0.95)
+    """30 times the published weight at a share of 0.7: a restart with the published weight, to the end of the run."""
+    run, health = context(adversarial_weight=30 * PUBLISHED.adversarial_weight), health_after(0.7)
     assert max(finding.severity for finding in health.findings) < SERIOUS
     remedy, state = prescribe(RepairSettings(), run, RepairState(), health, run.base, 10 * LENGTH)
     assert remedy is not None
-    assert (remedy.rung, remedy.restore) == (0, False)
+    assert (remedy.rung, remedy.restore, remedy.newest, remedy.until) == (0, True, 0, STEPS)
     knobs = apply_overrides(state.with_overrides(remedy.overrides), run.base, 10 * LENGTH + 1)
     assert knobs.values() == pytest.approx(PUBLISHED.values())
 
 
 def test_published_weight_is_not_changed_on_a_hint() -> None:
     """The share rises by itself as a student comes close to its teacher."""
-    run, health = context(), health_after(0.95)
+    run, health = context(), health_after(0.9)
     assert prescribe(RepairSettings(), run, RepairState(), health, run.base, 10 * LENGTH)[0] is None
 
 
