@@ -9,7 +9,7 @@ bytes.
 import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -47,8 +47,10 @@ class ArmCalibration:
     rounds: tuple[float, ...]
 
 
-def calibrate(plan: ComparisonPlan, task: str) -> dict[str, ArmCalibration]:
-    """Measure every arm of a task that has runs of its own, in turn; return arm -> its steps."""
+def calibrate(
+    plan: ComparisonPlan, task: str, interrupted: Callable[[], bool] = lambda: False
+) -> dict[str, ArmCalibration] | None:
+    """Measure every arm of a task that has runs of its own, in turn; return arm -> its steps; None if interrupted."""
     budget = plan.tasks[task].cpu_seconds
     assert budget is not None, f"{task} has no budget"
     names = [name for name, arm in plan.arms.items() if arm.run is None]
@@ -60,6 +62,8 @@ def calibrate(plan: ComparisonPlan, task: str) -> dict[str, ArmCalibration]:
         experiments = {name: build_experiment(plan, run, {}, starts[name]) for name, run in runs.items()}
         for _ in range(ROUNDS):
             for name, experiment in experiments.items():
+                if interrupted():
+                    return None
                 training = _training(plan, experiment)
                 measured[name].append(measure_costs(training, seconds, time.process_time))
     return {name: _calibrated(plan, experiments[name], budget, costs) for name, costs in measured.items()}

@@ -47,14 +47,19 @@ class Job:
 
 
 def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
-    """Execute a job in this process with one thread; return True if it is complete, False if interrupted and saved."""
+    """Execute a job in this process with one thread; return True if it is complete, False if interrupted.
+
+    An interrupted run is saved; an interrupted calibration starts again.
+    """
     torch.set_num_threads(1)
     if isinstance(job.spec, TaskSetting):
         execute_anchors(folder, job.spec)
         return True
     if isinstance(job.spec, CalibratedTask):
-        plan = open_comparison(folder).plan
-        calibration.write_calibration(folder, job.spec.task, calibration.calibrate(plan, job.spec.task))
+        arms = calibration.calibrate(open_comparison(folder).plan, job.spec.task, interrupted)
+        if arms is None:
+            return False
+        calibration.write_calibration(folder, job.spec.task, arms)
         return True
     return execute_run(folder, job.spec, interrupted)
 

@@ -187,6 +187,8 @@ def test_equal_cpu_seconds_are_calibrated_in_turn(
 def test_calibration_measures_real_trainings(parse: Parse) -> None:
     plan = parse(HEAD + ARMS + TASK.replace("steps = 12", "cpu_seconds = 0.5"))
     arms = calibration.calibrate(plan, "ring")
+    assert arms
+    assert calibration.calibrate(plan, "ring", lambda: True) is None
     assert arms.keys() == {"small", "further"}
     assert all(isinstance(arm, ArmCalibration) and arm.steps >= 3 and len(arm.rounds) == 5 for arm in arms.values())
 
