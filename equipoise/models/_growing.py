@@ -72,10 +72,13 @@ def validate_growing_options(options: GrowingOptions) -> None:
         raise SettingError(f"levels = {levels}: sides must be powers of two from {SMALLEST_SIDE} on; use levels=8,16")
     if any(after != 2 * before for before, after in itertools.pairwise(options.levels)):
         raise SettingError(f"levels = {levels}: each side must be twice the one before; use levels=8,16")
-    if not 0 <= options.growth <= 1:
-        raise SettingError(f"growth = {options.growth:g}: it is a share of training, from 0 to 1")
-    if sorted(options.fades) != list(options.fades) or any(not 0 <= share <= 1 for share in options.fades):
-        raise SettingError(f"fades = {_join(options.fades)}: shares of training must increase, from 0 to 1")
+    if not 0 <= options.growth < 1:
+        raise SettingError(
+            f"growth = {options.growth:g}: it is a share of training, from 0 to below 1, after which the networks have "
+            "grown; use growth=0.8 or less"
+        )
+    if sorted(options.fades) != list(options.fades) or any(not 0 <= share < 1 for share in options.fades):
+        raise SettingError(f"fades = {_join(options.fades)}: shares of training must increase, from 0 to below 1")
 
 
 def validate_growing_spec(name: str, options: GrowingOptions, spec: DataSpec) -> None:

@@ -183,5 +183,5 @@ def initialise_resnet(network: nn.Module, generator: Generator) -> None:
 def normalise_spectrally(network: nn.Module, generator: Generator) -> None:
     """Divide the linear layers and convolutions of an averaged network by their largest singular values."""
     for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             spectral_norm(module, generator, EVALUATION_ITERATIONS)

@@ -30,6 +30,7 @@ from equipoise.models._adversarial_options import (
 from equipoise.models._convolutional import suitable_augmentations
 from equipoise.models._fastgan import LayerWidths, SelfSupervisedDiscriminator, SkipLayerGenerator
 from equipoise.models._image_pyramid import image_pyramid
+from equipoise.models._resnets import normalise_spectrally
 from equipoise.nn.initialize import normal_
 
 __all__ = ["FastGAN"]
@@ -53,7 +54,8 @@ class FastGAN:
 
     `width`: channels at 128 pixels; 16 times as many at 4 pixels. `widest`: the most channels of a map. `excitation`:
     doublings between the two maps of a skip-layer excitation, 3 for 4 -> 32 pixels, 4 for 4 -> 64 as in the paper, 0
-    for none. `conditional`: use class labels; None to use them if the data has them.
+    for none. `generator_spectral_norm`: spectral normalisation in the generator, too, as in the authors' code.
+    `conditional`: use class labels; None to use them if the data has them.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -63,6 +65,7 @@ class FastGAN:
             "widest": 1024,
             "excitation": 4,
             "latent_dim": 256,
+            "generator_spectral_norm": True,
             "conditional": False,
             "knobs": {
                 **{"lr_g": 2e-4, "lr_d": 2e-4, "beta1": 0.5, "beta2": 0.999},
@@ -87,6 +90,7 @@ class FastGAN:
     width: int = 16
     widest: int = 128
     excitation: int = 3
+    generator_spectral_norm: bool = False
     conditional: bool | None = None
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ class FastGAN:
         }
         for network in networks.values():
             normal_(network, generator)
+        if self.generator_spectral_norm:
+            normalise_spectrally(networks["generator"], generator)
         # L_D = E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) + λ (E (I' - I)² + E (J' - J)²), L_G = -E D(G(z))
         # Liu 2021, section 3.2; means over patches.
         model = adversarial_model(

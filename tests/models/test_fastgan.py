@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Generator, nn
 from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.utils import parametrize
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
@@ -79,6 +80,20 @@ def test_map_is_halved_exactly_without_weights_of_the_gate(monkeypatch: pytest.M
     generator.excitation = 0
     generator(latent, None)
     assert torch.equal(maps[0], maps[1] / 2)
+
+
+def test_preset_normalises_every_convolution_of_both_networks() -> None:
+    model = catalog.build("models", "fastgan:paper", {"width": 2, "latent_dim": 8}).build(
+        DataSpec((3, 64, 64)), Generator().manual_seed(0)
+    )
+    for network in model.networks.values():
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+        assert len(layers) > 5
+        assert all(parametrize.is_parametrized(layer) for layer in layers)
+    first = model.networks["generator"].first[0]
+    matrix = first.weight.detach().transpose(0, 1).flatten(1)
+    assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.02)
+    assert not any(map(parametrize.is_parametrized, build((3, 64, 64)).networks["generator"].modules()))
 
 
 def test_no_map_has_more_channels_than_the_widest() -> None:
