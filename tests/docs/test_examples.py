@@ -58,7 +58,7 @@ def reduce(args: list[str]) -> list[str]:
     text = " ".join(args) + "".join(Path(word).read_text() for word in args if word.endswith(".toml"))
     size = ("--image-size", "16") if any(name in text for name in ("digits", "openmoji")) else ()
     is_text = any(name in text for name in ("sentences", "oracle", "my.txt"))
-    option = "" if "origin" in text else "hidden=8" if is_text else "width=4"
+    option = "" if any(name in text for name in ("origin", "distill")) else "hidden=8" if is_text else "width=4"
     width = ("--option", option) if option and option.split("=")[0] + "=" not in " ".join(args) else ()
     return [*args, *(word for pair in SMALL_RUN.items() for word in pair), *size, *width]
 
