@@ -222,6 +222,15 @@ INVALID = [
     ("explore --out s.png --extent 0", "extent = 0: it must be above 0"),
     ("explore --out s.png --from 1,2", "--from takes one sample, not 2"),
     ("explore --out s.png --psi 0.5", "--psi has no effect on the mean sample; select another one with --from"),
+    *(
+        (f"{words} --psi 0.5", "--psi has no effect on files of styles; select a sample by its number, or omit --psi")
+        for words in (
+            "mix --out s.png --rows a.npz --columns b.npz,c.npz",
+            "explore --out s.png --from a.npz",
+            "interpolate --out s.png --from a.npz --to b.npz",
+            "arithmetic --out s.png --plus a.npz --minus b.npz",
+        )
+    ),
     ("project no.png --out s.png", "no.png"),
     ("project no.png --out s.npy", "s.npy has no supported extension; use a file name ending in .png"),
     ("project no.png --out s.png --styles s.csv", "use a file name ending in .npz or .safetensors"),

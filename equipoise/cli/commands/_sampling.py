@@ -1,6 +1,7 @@
 """Shared arguments of commands that sample: how to sample, the space of latents, and samples by number or by file."""
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, parse_sample_ids
@@ -106,6 +107,14 @@ def parse_samples(text: str, seed: int, flag: str) -> "list[SampleReference]":
         else:
             result += parse_sample_ids(word, seed, flag)
     return result
+
+
+def check_psi_acts(args: argparse.Namespace, samples: "Iterable[SampleReference]") -> None:
+    """Raise SettingError for --psi if all samples are files: their styles are used as they are."""
+    from pathlib import Path
+
+    if args.psi is not None and all(isinstance(sample, Path) for sample in samples):
+        raise SettingError("--psi has no effect on files of styles; select a sample by its number, or omit --psi")
 
 
 def parse_layers(text: str | None, generator: "Generator") -> range | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_fi
 from equipoise.cli.commands._sampling import (
     add_sampling_flags,
     add_space_flag,
+    check_psi_acts,
     parse_samples,
     require_images,
     space_of,
@@ -156,7 +158,10 @@ def _write_combination(args: argparse.Namespace, generator: "Generator", space: 
     if path.suffix.lower() == ".png":
         require_images(generator)
     flags = {sign: flag for flag, (sign, _) in SIGNS.items()}
-    groups = [space.select(parse_samples(text, args.seed, flags[sign]), label_of(args)) for sign, text in args.groups]
+    selected = [parse_samples(text, args.seed, flags[sign]) for sign, text in args.groups]
+    if not args.show:
+        check_psi_acts(args, itertools.chain(*selected))
+    groups = [space.select(samples, label_of(args)) for samples in selected]
     signed = [(sign, group.latents) for (sign, _), group in zip(args.groups, groups, strict=True)]
     latent = space.combine([g for sign, g in signed if sign == "+"], [g for sign, g in signed if sign == "−"])
     neighbours = space.neighbours(latent, 8, torch.Generator().manual_seed(args.seed))

@@ -5,6 +5,7 @@ import argparse
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
 from equipoise.cli.commands._sampling import (
     add_sampling_flags,
+    check_psi_acts,
     draw_sheet,
     parse_layers,
     parse_samples,
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         raise SettingError(f"--from takes one sample, not {len(start)}")
     if start is None and args.psi is not None:
         raise SettingError("--psi has no effect on the mean sample; select another one with --from, or omit --psi")
+    if start is not None:
+        check_psi_acts(args, start)
     generator = load_generator(args)
     space = SpaceW(generator, sampling_of(args))
     generator.check_sampling(space.sampling)

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
-from equipoise.cli.commands._sampling import add_sampling_flags, add_space_flag, parse_samples, space_of
+from equipoise.cli.commands._sampling import (
+    add_sampling_flags,
+    add_space_flag,
+    check_psi_acts,
+    parse_samples,
+    space_of,
+)
 from equipoise.cli.commands._trained_run import (
     add_force_flag,
     add_label_flag,
@@ -112,6 +118,7 @@ def _stops(args: argparse.Namespace) -> "list[list[SampleReference]]":
         )
         if len(start) != len(end):
             raise SettingError(f"--from has {len(start)} samples and --to has {len(end)}; give the same number to both")
+        check_psi_acts(args, [*start, *end])
         return [start, end]
     rows = args.rows if args.rows is not None else FILM_ROWS if is_film else ROWS
     if rows < 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
 from equipoise.cli.commands._sampling import (
     add_sampling_flags,
+    check_psi_acts,
     draw_sheet,
     parse_layers,
     parse_samples,
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     ids = [SampleId(args.seed, number) for number in range(ROWS + COLUMNS)]
     rows = ids[:ROWS] if args.rows is None else parse_samples(args.rows, args.seed, "--rows")
     columns = ids[ROWS:] if args.columns is None else parse_samples(args.columns, args.seed, "--columns")
+    check_psi_acts(args, [*rows, *columns])
     generator = load_generator(args)
     space = SpaceW(generator, sampling_of(args))
     count = generator.count_layers()
