@@ -254,6 +254,9 @@ class DataSet(Protocol):
 
 def without_balance(data: D) -> D:
     """Return the data set without the option `balance`: an epoch holds every sample once, as metrics need it."""
+    if (images := getattr(data, "images", None)) is not None:  # of pairs that are made from them
+        pairs: D = dataclasses.replace(data, images=without_balance(images))  # type: ignore[type-var]
+        return pairs
     if not getattr(data, "balance", False):
         return data
     unbalanced: D = dataclasses.replace(data, balance=False)  # type: ignore[type-var]

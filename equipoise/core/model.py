@@ -132,8 +132,8 @@ class Model(Generic[K]):
     cheap. `denoise(networks, noisy, sigma, condition)`: estimates of clean samples (N, ...) from noisy ones of noise
     levels (N,), for diffusion models. `memory`: initial buffers. `averaged`: networks with a running average, which
     samples are generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height
-    and width are other multiples of this give samples of their size; None: `source` is the only size.
-    `reverse(networks, samples)`: inputs from samples, if the model learns that direction too. `mixed_precision`: False
+    and width are other multiples of this give samples of their size; None: `source` is the only size. `scale`: sides of
+    samples divided by those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns that direction too. `mixed_precision`: False
     if low precision would harm the samples. `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`:
     the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
     `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
@@ -161,6 +161,7 @@ class Model(Generic[K]):
     captions: Captions | None = None
     source: tuple[int, ...] | None = None
     multiple: int | None = None
+    scale: int = 1
     reverse: Callable[[Networks, Tensor], Tensor] | None = None
     mixed_precision: bool = True
     probability: Callable[[Tensor], Tensor] | None = None

@@ -11,6 +11,7 @@ from torch import Tensor
 from equipoise.core import catalog
 from equipoise.core.conditions import takes_conditions
 from equipoise.core.data import Batch, DataSet, DataSpec, Split, UnpairedBatch, without_balance
+from equipoise.core.downscaling import with_downscaled_inputs
 from equipoise.core.metric import Features, describe_spec
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.errors import DataError, SettingError, UnknownNameError
@@ -24,7 +25,7 @@ from equipoise.evaluation.samples import (
 )
 from equipoise.evaluation.sources import OpenedData, RequestedSplit, check_options, open_data, open_for_run, open_pair
 from equipoise.experiment.files import parse_experiment
-from equipoise.experiment.settings import Experiment, PlugSpec, require
+from equipoise.experiment.settings import Experiment, PlugSpec, build_recipe, require
 from equipoise.inference.generator import Generator, build_generator
 from equipoise.inference.run_weights import StepChoice, is_run, select_weights
 from equipoise.runs.run import EXPERIMENT_FILE, Run
@@ -185,6 +186,9 @@ def _open_run(request: EvaluationRequest, options: Mapping[str, str]) -> Evaluat
             open_data(trained).data,
         )
         separate = None if reals.data == training_data else training_data
+    recipe = build_recipe(experiment)
+    reals = replace(reals, data=with_downscaled_inputs(reals.data, recipe))
+    separate = None if separate is None else with_downscaled_inputs(separate, recipe)
     _check_fit(generator, reals.data)
     if separate is not None and separate.spec.shape != reals.data.spec.shape:
         separate = None

@@ -14,6 +14,7 @@ import torch
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.core.data import DataSet, without_balance
+from equipoise.core.downscaling import with_downscaled_inputs
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import CaptionMetric, FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
@@ -71,6 +72,7 @@ def assemble(
     seeds = Seeds.of(require(experiment.seed, "seed"))
     device = select_device(experiment.device or "auto")
     threads = _set_threads(experiment)
+    data = with_downscaled_inputs(data, recipe)
     with _seeded_global_generators(seeds.weights):
         model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
     model_info = _model_info(model, experiment, controller.required_knobs())

@@ -192,7 +192,8 @@ def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -
     """Return the metric of the experiment, or the suggested one, with all options; None without held-out data."""
     metric: PlugSpec | None = experiment.metric
     if metric is None and data.count("held_out") != 0:
-        is_paired = _pairing(model) and "held_out" in data.spec.paired
+        pairing = _pairing(model)
+        is_paired = pairing == "made" or (pairing and "held_out" in data.spec.paired)
         metric = PlugSpec("paired_l1") if is_paired else _suggested_metric(model, data)
     return metric if metric is None or metric.name == NO_METRIC else _with_all_options("metrics", metric)
 
@@ -234,9 +235,12 @@ def _controller(suggestion: "Suggestion", model: PlugSpec, *, has_schedules: boo
     return "annealed" if has_schedules or (is_learned and _pairing(model) is not None) else suggested
 
 
-def _pairing(model: PlugSpec) -> Literal["needed", "withheld"] | None:
-    """Return how a model uses pairs: "needed" for training, "withheld" for metrics only, or None if it does not."""
-    result: Literal["needed", "withheld"] | None = getattr(catalog.load("models", model.name), "pairing", None)
+def _pairing(model: PlugSpec) -> Literal["needed", "withheld", "made"] | None:
+    """Return how a model uses pairs: "needed" for training, "withheld" for metrics only, "made" from its samples.
+
+    None if it does not use them.
+    """
+    result: Literal["needed", "withheld", "made"] | None = getattr(catalog.load("models", model.name), "pairing", None)
     return result
 
 

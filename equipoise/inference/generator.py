@@ -205,7 +205,7 @@ class Generator:
         return styles.map(self.networks, self.latents(1), self.labels(1), DEFAULT_SAMPLING).shape[1]
 
     def translate(self, images: Tensor, *, back: bool = False) -> Tensor:
-        """Translate images (N, C, H, W), float32 in [-1, 1], to (N, C', H, W).
+        """Translate images (N, C, H, W), float32 in [-1, 1], to (N, C', H, W), or `model.scale` times these sides.
 
         H and W may differ from those of training if `model.multiple` is set; see `inference/own_size.py`. `back`: from
         the target domain to the source domain, for a model trained in both directions. Raises SettingError for a model
@@ -223,7 +223,9 @@ class Generator:
             raise SettingError(f"these images are {described}, but this generator takes {expected}; resize them")
         if actual == shape or model.multiple is None:
             return self._translate_batch(images, back=back)
-        return apply_at_own_size(lambda padded: self._translate_batch(padded, back=back), images, model.multiple)
+        return apply_at_own_size(
+            lambda padded: self._translate_batch(padded, back=back), images, model.multiple, model.scale
+        )
 
     @torch.no_grad()
     def _translate_batch(self, images: Tensor, *, back: bool) -> Tensor:

@@ -17,18 +17,24 @@ OVERLAP = 128
 """Width in pixels in which two tiles are cross-faded."""
 
 
-def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
-    """Apply a network to images (N, C, H, W) of any size: (N, C', H, W).
+def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int = 1) -> Tensor:
+    """Apply a network to images (N, C, H, W) of any size: (N, C', H, W), or `scale` times these sides.
 
-    `network` keeps the size of images whose sides are multiples of `multiple`.
+    `network` keeps the size of images whose sides are multiples of `multiple`, or enlarges them by `scale`.
     """
     height, width = images.shape[2:]
     if math.prod(_padded(side, multiple) for side in (height, width)) <= MAX_AREA:
         sides = [(_padded(side, multiple) - side) // 2 for side in (height, width)]
         top, left = sides
         padded = pad_by_reflection(images, *((side, _padded(side, multiple)) for side in (height, width)))
-        return network(padded)[:, :, top : top + height, left : left + width]
-    return _apply_to_tiles(network, images, multiple)
+        return _crop(network(padded), (top, left), (height, width), scale)
+    return _apply_to_tiles(network, images, multiple, scale)
+
+
+def _crop(images: Tensor, corner: tuple[int, int], sides: tuple[int, int], scale: int) -> Tensor:
+    """Return a part of images; `corner`: its top and left, and its `sides`, both before the enlargement by `scale`."""
+    (top, left), (height, width) = corner, sides
+    return images[:, :, scale * top : scale * (top + height), scale * left : scale * (left + width)]
 
 
 def pad_by_reflection(images: Tensor, *sides: tuple[int, int]) -> Tensor:
@@ -51,7 +57,7 @@ def _padded(side: int, multiple: int) -> int:
     return math.ceil(side / multiple) * multiple
 
 
-def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int) -> Tensor:
+def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int) -> Tensor:
     """Apply a network to overlapping tiles of equal size, and sum the results, weighted by ramps that add up to 1."""
     height, width = images.shape[2:]
     (rows, tile_height), (columns, tile_width) = (_tiles(side, multiple) for side in (height, width))
@@ -62,12 +68,13 @@ def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multipl
         for left in columns:
             tile = network(padded[:, :, top : top + tile_height, left : left + tile_width])
             if result is None:
-                result = tile.new_zeros(tile.shape[0], tile.shape[1], *new_sides)
+                result = tile.new_zeros(tile.shape[0], tile.shape[1], *(scale * side for side in new_sides))
             ramp = _ramp(tile_height, top, rows)[:, None] * _ramp(tile_width, left, columns)
-            result[:, :, top : top + tile_height, left : left + tile_width] += tile * ramp
+            ramp = ramp.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+            _crop(result, (top, left), (tile_height, tile_width), scale).add_(tile * ramp)
     assert result is not None
-    top, left = (new_sides[0] - height) // 2, (new_sides[1] - width) // 2
-    return result[:, :, top : top + height, left : left + width]
+    corner = (new_sides[0] - height) // 2, (new_sides[1] - width) // 2
+    return _crop(result, corner, (height, width), scale)
 
 
 def _tiles(side: int, multiple: int) -> tuple[list[int], int]:

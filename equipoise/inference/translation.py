@@ -241,17 +241,19 @@ def _trained_on_converted_images(request: TranslationRequest) -> bool:
 
 
 def _translate_picture(generator: Generator, picture: Tensor, scale: _Scale, *, back: bool) -> Tensor:
-    """Translate an image (C, H, W): (C', H, W)."""
+    """Translate an image (C, H, W): (C', H, W), or the sides times the scale of the model."""
     height, width = picture.shape[1:]
-    if height * width > MAX_PIXELS:
-        raise DataError(f"{width:,} x {height:,} pixels, more than {MAX_PIXELS:,}: reduce it")
+    enlargement, most = generator.model.scale, MAX_PIXELS // generator.model.scale**2
+    if height * width > most:
+        raise DataError(f"{width:,} x {height:,} pixels, more than {most:,}: reduce it")
     if scale.fit != "resize":
         return generator.translate(picture[None], back=back)[0]
     factor = scale.side / min(height, width)
     sides = (max(scale.side, round(height * factor)), max(scale.side, round(width * factor)))
     if generator.model.multiple is None:
         sides = (scale.side, scale.side)
-    return _resize(generator.translate(_resize(picture, sides)[None], back=back)[0], (height, width))
+    output = generator.translate(_resize(picture, sides)[None], back=back)[0]
+    return _resize(output, (enlargement * height, enlargement * width))
 
 
 def _resize(pixels: Tensor, sides: tuple[int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Loss, Moment, Networks, OptimizerSettings
 from equipoise.losses.penalties import r1_penalty
 from equipoise.models._translation import PatchAdversarialLoss, mean_logit
+from equipoise.nn.super_resolution import enlarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ class PairTraining:
 
 
 def _pairs(source: Tensor, images: Tensor) -> Tensor:
-    """Concatenate inputs and samples by channel: (B, C + C', H, W)."""
+    """Concatenate inputs, enlarged if they are smaller, and samples by channel: (B, C + C', H, W)."""
+    if source.shape[-1] != images.shape[-1]:
+        source = enlarge(source, images.shape[-1] // source.shape[-1])
     return torch.cat([source, images], dim=1)
 
 

@@ -36,6 +36,9 @@ from equipoise.nn.text_encoder import TextEncoder
 
 __all__ = ["GigaGAN"]
 
+LEARNING: Mapping[str, float] = {"lr_g": 2e-3, "lr_d": 2e-3, "beta1": 0.0, "beta2": 0.99}
+"""Adam as for stylegan2."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GigaGAN:
@@ -60,7 +63,7 @@ class GigaGAN:
     optimizer: OptimizerName = "adam"
     latent_dim: int = 64
     knobs: Mapping[str, float] = field(
-        default_factory=lambda: {"lr_g": 2e-3, "lr_d": 2e-3, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.1}
+        default_factory=lambda: {**LEARNING, "r1_gamma": 0.1, "ema_half_life": 2000}
     )
     # Networks
     width: int = 64

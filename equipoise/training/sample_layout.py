@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 MAX_COLUMNS = 9
 """Largest number of images per row in grids of groups: a film has room for ten images of 32 pixels at double size."""
@@ -36,12 +37,13 @@ class SampleLayout:
 def interleave_images(parts: list[Tensor]) -> Tensor:
     """Interleave image tensors (N, C, H, W): the first of each, the second of each, …
 
-    Grey images are expanded to three channels if others are in colour.
+    Grey images are expanded to three channels if others are in colour, the pixels of smaller ones are repeated.
     """
     if len(parts) == 1:
         return parts[0]
-    channels = max(part.shape[1] for part in parts)
-    return torch.stack([part.expand(-1, channels, -1, -1) for part in parts], dim=1).flatten(0, 1)
+    channels, height, width = (max(part.shape[axis] for part in parts) for axis in (1, 2, 3))
+    resized = [part if part.shape[2:] == (height, width) else interpolate(part, (height, width)) for part in parts]
+    return torch.stack([part.expand(-1, channels, -1, -1) for part in resized], dim=1).flatten(0, 1)
 
 
 def columns_for_groups(size: int) -> int:

@@ -73,3 +73,13 @@ def test_generators_translate_any_size(generator, model: str, multiple: int) -> 
     assert torch.equal(built.translate(noise(2, 1, 16, 16)), built.generate(torch.zeros(2, 1), noise(2, 1, 16, 16)))
     with pytest.raises(EquipoiseError, match="these images are 3 x 20 x 20, but this generator takes 1 x 16 x 16"):
         built.translate(noise(2, 3, 20, 20))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (65, 200), (301, 99), (1, 3)])
+def test_a_network_that_enlarges(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels are repeated: padding is cropped from the enlarged image, and tiles meet at enlarged places."""
+    monkeypatch.setattr(own_size, "OVERLAP", 16)
+    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
+    images = noise(2, 3, *size)
+    enlarged = apply_at_own_size(lambda padded: interpolate(padded, scale_factor=4.0), images, 8, 4)
+    torch.testing.assert_close(enlarged, interpolate(images, scale_factor=4.0))
