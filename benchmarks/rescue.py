@@ -1,6 +1,6 @@
 """Runs that are set up to fail: without intervention, restarted from healthy weights, or repaired.
 
-    python benchmarks/rescue.py             about 75 minutes of 2 quiet cores; a restart continues
+    python benchmarks/rescue.py             about 100 minutes of 2 quiet cores; a restart continues
     python benchmarks/rescue.py --table     rewrite rescue.md from results/rescue.jsonl
     python benchmarks/rescue.py --runs FOLDER [--replay]  keep the readings of runs; diagnose them without training
 
@@ -17,7 +17,8 @@ arms matter for runs that failed without intervention; `--only` selects their se
 Monitoring (thumbnails of samples) differs from what is reported: no metric is measured during training. The distance
 is computed here, unknown to the run, after every fifth of it, on 1,000 samples of the averaged generator:
 
-  digits, textbook, critic   kd_digits: features of the classifier in the package, against the 1,000 held-out digits
+  digits, textbook, critic, distillation
+                             kd_digits: features of the classifier in the package, against the 1,000 held-out digits
   bursts                     kernel distance on samples of 16 x 16 pixels to 218 bursts of another seed
   ring                       modes (of 8) and the share of samples within three standard deviations of one
 
@@ -40,6 +41,7 @@ from typing import Any
 
 import torch
 from _replay import Replay, print_replays, replay
+from _rescue_teacher import trained_teacher
 from _results import HERE, ROOT, Item, Result, Results, create_parser, run_in_subprocess
 from torch import Tensor
 from torch.nn import functional as F
@@ -154,6 +156,8 @@ def experiment_of(item: Item, root: Path) -> Experiment:
     if values["data"] == "bursts":
         bursts().write(root / "bursts", {"type_3": 218})
         values["data"] = {"name": "csv_windows", "folder": str(root / "bursts"), "cache": str(root / "cache")}
+    if (teacher := values.pop("teacher", None)) is not None:
+        values["start_from"] = str(trained_teacher(teacher))
     values |= {"metric": "none", "threads": 1, "seed": item["seed"], "repair": item["arm"] != "nothing"}
     values["save_every"] = max(1, values["steps"] // 20)
     return replace(complete(parse_experiment(values, "rescue.toml")), sample_every=None)
