@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from equipoise.core.captions import Captions
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import Knobs
-from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
+from equipoise.core.sampling import DEFAULT_SAMPLING, SamplerName, Sampling
 from equipoise.core.tokens import Vocabulary
 
 K = TypeVar("K", bound=Knobs)
@@ -119,6 +119,20 @@ class StyleSpace:
 
 
 @dataclass(frozen=True, slots=True)
+class DenoisingProcess:
+    """How a diffusion model samples, from noise of N(0, 1) times the first noise level.
+
+    `denoise(networks, noisy, sigma, condition)`: estimates of clean samples (N, ...) from noisy ones of noise levels
+    (N,); labels are -1 for none. `sampler(sampling)`: name of the sampler. `levels(sampling)`: its descending noise
+    levels, and 0.
+    """
+
+    denoise: Callable[[Networks, Tensor, Tensor, Tensor | None], Tensor]
+    sampler: Callable[[Sampling], SamplerName]
+    levels: Callable[[Sampling], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Model(Generic[K]):
     """A model, ready to train and to sample.
 
@@ -126,24 +140,23 @@ class Model(Generic[K]):
     settings of the optimizer of a network. `latent(count, generator, truncation)`: latents (count, ...).
     `generate(networks, latent, condition, sampling)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes`
     is above 0, captions (N, T) int64 if `captions` says how they are written, inputs (N, ...) if `source` is a shape,
-    else None. `samplings`: the fields of `sampling` that act.
-    `styles`: the space W+, if the generator has one. `logits(networks, batch, moment)`: logits of the discriminator for
-    real samples; None for a model without discriminator. `glance`: how to sample during training, where samples must be
-    cheap. `denoise(networks, noisy, sigma, condition)`: estimates of clean samples (N, ...) from noisy ones of noise
-    levels (N,), for diffusion models. `memory`: initial buffers. `averaged`: networks with a running average, which
-    samples are generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height
-    and width are other multiples of this give samples of their size; None: `source` is the only size. `scale`: sides of
-    samples divided by those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns that direction too. `mixed_precision`: False
-    if low precision would harm the samples. `probability`: maps logits to D(x), if they are log-odds. `ideal(knobs)`:
-    the discriminator's adversarial loss for fakes that are distributed like the reals. `vocabulary`: the words of text.
-    `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step of adversarial training, after
-    pre-training. `frozen`: networks that no phase updates, by digest of their weights; they are in evaluation mode and
-    not in checkpoints. `inherits`: networks, or parts of them such as "discriminator.denoiser", by the network of the
-    run to start from whose averaged weights they start with; a model with any is not trained without such a run.
-    `measured_at`: shares of a run, ascending, at which a step is timed to plan the run; its cost is the mean. More than
-    one for networks that grow. `generate_transformed(networks, latent, condition, matrix)`: samples (N, ...), not
-    limited to their range, of scenes that a matrix (3, 3) moves or rotates, if the generator can do that; see
-    :mod:`equipoise.core.equivariance`.
+    else None. `samplings`: the fields of `sampling` that act. `styles`: the space W+, if the generator has one.
+    `logits(networks, batch, moment)`: logits of the discriminator for real samples; None for a model without
+    discriminator. `glance`: how to sample during training, where samples must be cheap. `denoising`: how a diffusion
+    model samples. `memory`: initial buffers. `averaged`: networks with a running average, which samples are generated
+    from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height and width are other
+    multiples of this give samples of their size; None: `source` is the only size. `scale`: sides of samples divided by
+    those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns that direction too.
+    `mixed_precision`: False if low precision would harm the samples. `probability`: maps logits to D(x), if they are
+    log-odds. `ideal(knobs)`: the discriminator's adversarial loss for fakes that are distributed like the reals.
+    `vocabulary`: the words of text. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step
+    of adversarial training, after pre-training. `frozen`: networks that no phase updates, by digest of their weights;
+    they are in evaluation mode and not in checkpoints. `inherits`: networks, or parts of them such as
+    "discriminator.denoiser", by the network of the run to start from whose averaged weights they start with; a model
+    with any is not trained without such a run. `measured_at`: shares of a run, ascending, at which a step is timed to
+    plan the run; its cost is the mean. More than one for networks that grow. `generate_transformed(networks, latent,
+    condition, matrix)`: samples (N, ...), not limited to their range, of scenes that a matrix (3, 3) moves or rotates,
+    if the generator can do that; see :mod:`equipoise.core.equivariance`.
     """
 
     name: str
@@ -171,7 +184,7 @@ class Model(Generic[K]):
     adversarial_start: int = 0
     samplings: frozenset[str] = frozenset({"truncation"})
     glance: Sampling = DEFAULT_SAMPLING
-    denoise: Callable[[Networks, Tensor, Tensor, Tensor | None], Tensor] | None = None
+    denoising: DenoisingProcess | None = None
     styles: StyleSpace | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)
     inherits: Mapping[str, str] = field(default_factory=dict)

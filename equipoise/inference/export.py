@@ -1,6 +1,7 @@
 """Export of the networks of a run for other programs, checked against the generator of the run.
 
-onnx          generator.onnx: the generator as a graph, latent (and label or caption) or source image -> samples
+onnx          generator.onnx: the generator as a graph, latent (and label or caption) or source image -> samples;
+              of a diffusion model denoiser.onnx, and sample.py, see `inference/denoiser_export.py`
 torch         generator.pth, discriminator.pth: state_dicts of plain tensors
 safetensors   the same tensors, without pickle
 
@@ -10,23 +11,22 @@ Each format includes model.json: shapes, ranges and meaning of inputs and output
 import copy
 import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from safetensors.torch import load as safetensors_load
 from torch import Tensor, nn
 
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
-from equipoise.errors import EquipoiseError, SettingError
+from equipoise.errors import SettingError
 from equipoise.experiment.files import parse_experiment
+from equipoise.inference.denoiser_export import export_denoiser
 from equipoise.inference.generator import Generator, build_generator
+from equipoise.inference.graphs import CHECK_BATCH, TOLERANCE, encode_graph, largest_difference
+from equipoise.inference.graphs import ExportError as ExportError
 from equipoise.inference.model_description import ModelDescription, TensorDescription, describe_generator
 from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
 from equipoise.runs.artifacts import write_bytes
@@ -34,29 +34,14 @@ from equipoise.runs.run import EXPERIMENT_FILE
 from equipoise.training.checkpoint import check_shapes
 from equipoise.training.weight_files import encode_safetensors
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
 ExportFormat = Literal["onnx", "torch", "safetensors"]
 
 MODEL = "model.json"
 ONNX = "generator.onnx"
-TRACE_BATCH = 2
-"""Batch size for tracing a graph: torch treats a batch of 1 as a constant."""
-CHECK_BATCH = 16
-"""Number of latents for which an exported generator is compared with the generator of the run."""
-TOLERANCE = 1e-4
-"""Largest allowed difference between samples of an ONNX graph and of the generator, on a range of 2: a fiftieth of one
-of 256 grey levels."""
 GRAPH_SAMPLINGS = ("psi", "cutoff", "noise")
 """Options of sampling that a graph can have built in; latents are its input."""
-PACKAGES_MISSING = (
-    "--format onnx needs packages that are not installed; install them with: pip install 'equipoise[export]'"
-)
-
-
-class ExportError(EquipoiseError):
-    """A network cannot be exported, or the export does not compute the same samples."""
+DENOISING_SAMPLINGS = ("steps", "sampler", "guidance")
+"""Options of sampling that are written beside the graph of a denoiser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,8 @@ def export(
     _check_sampling(generator, format, sampling)
     description = describe_generator(generator, experiment, sampling)
     if format == "onnx":
-        contents, difference = _export_onnx(generator, description, sampling)
+        write_graph = _export_onnx if generator.model.denoising is None else export_denoiser
+        contents, difference = write_graph(generator, description, sampling)
     else:
         contents, difference = _export_tensors(weights, generator, description, format)
     contents[MODEL] = (json.dumps(description, indent=2) + "\n").encode()
@@ -116,8 +102,9 @@ def _check_sampling(generator: Generator, format: ExportFormat, sampling: Sampli
     for name in sampling.settings():
         if format != "onnx":
             raise SettingError(f"{name} has no effect on weights; export a graph, --format onnx, which has it built in")
-        if name not in GRAPH_SAMPLINGS:
-            raise SettingError(f"{name} has no effect in a graph; a graph can have: {', '.join(GRAPH_SAMPLINGS)}")
+        known = GRAPH_SAMPLINGS if generator.model.denoising is None else DENOISING_SAMPLINGS
+        if name not in known:
+            raise SettingError(f"{name} has no effect in a graph; a graph can have: {', '.join(known)}")
 
 
 def _example_inputs(generator: Generator, count: int) -> dict[str, Tensor]:
@@ -170,7 +157,7 @@ def _export_tensors(
         restored[name] = copy.deepcopy(generator.networks[name])
         restored[name].load_state_dict(decoded)
     exported = Generator(generator.model, restored, generator.spec, generator.step)
-    return contents, _largest_difference(_reference_samples(generator), _reference_samples(exported), 0.0)
+    return contents, largest_difference(_reference_samples(generator), _reference_samples(exported), 0.0)
 
 
 def _metadata(network: str, description: ModelDescription, step: int) -> dict[str, str]:
@@ -197,17 +184,6 @@ def _format_shape(description: TensorDescription) -> str:
     return "x".join(map(str, description["shape"][1:]))
 
 
-def _largest_difference(expected: Tensor, exported: Tensor, tolerance: float) -> float:
-    """Return the largest difference between samples. Raises ExportError if it exceeds the tolerance or is NaN."""
-    difference = float((expected - exported).abs().max())
-    if expected.shape != exported.shape or not difference <= tolerance:
-        raise ExportError(
-            f"the samples of the exported generator differ by {difference:.1e} from those of the run; nothing was "
-            "written; use another --format"
-        )
-    return difference
-
-
 class _GeneratorModule(nn.Module):
     """A generator as one module: latent, and label (B,) or caption (B, T), or source image -> samples (B, ...)."""
 
@@ -230,62 +206,9 @@ def _export_onnx(
     """Encode the graph and compare its samples, computed by ONNX Runtime with a larger batch than for tracing."""
     if generator.spec.vocabulary is not None:
         raise ExportError("a graph cannot generate sentences word by word; use --format torch or safetensors")
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise ExportError(PACKAGES_MISSING) from error
-    if find_spec("onnxscript") is None:  # torch needs it to export
-        raise ExportError(PACKAGES_MISSING)
-    inputs = {name: value.numpy() for name, value in _example_inputs(generator, CHECK_BATCH).items()}
-    try:
-        with _suppress_exporter_output():
-            graph = _trace(generator, tuple(inputs), sampling)
-        for node in graph.graph.node:
-            del node.metadata_props[:]  # stack traces with the paths of this machine
-        metadata = {"model": description["model"], "data": description["data"], "step": str(generator.step)}
-        onnx.helper.set_model_props(graph, metadata)
-        onnx.checker.check_model(graph)
-        content = graph.SerializeToString()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        (samples,) = session.run(None, inputs)
-    except Exception as error:  # Errors of three packages, which have no common base class.
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        name = generator.model.name
-        raise ExportError(f"{name} cannot be exported to ONNX: {reason}; --format torch works for any model") from error
-    expected = _reference_samples(generator, sampling)
-    return {ONNX: content}, _largest_difference(expected, torch.from_numpy(samples), TOLERANCE)
-
-
-def _trace(generator: Generator, names: Sequence[str], sampling: Sampling) -> "ModelProto":
-    """Trace the graph with named inputs and any batch size. Raises ValueError if the batch size became a constant."""
-    program = torch.onnx.export(
-        _GeneratorModule(generator, sampling).eval(),
-        tuple(_example_inputs(generator, TRACE_BATCH).values()),
-        dynamo=True,
-        input_names=names,
-        output_names=["samples"],
-        dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in names),
-        external_data=False,
-        verbose=False,
+    metadata = {"model": description["model"], "data": description["data"], "step": str(generator.step)}
+    content, run_graph = encode_graph(
+        _GeneratorModule(generator, sampling), lambda count: _example_inputs(generator, count), "samples", metadata
     )
-    assert program is not None
-    graph = program.model_proto
-    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.graph.input, *graph.graph.output)):
-        raise ValueError("its batch size is fixed; Model.generate must use latent.shape[0], not len(latent)")
-    return graph
-
-
-@contextmanager
-def _suppress_exporter_output() -> Iterator[None]:
-    """Suppress warnings and logs of the exporter; the exported samples are checked afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    samples = run_graph(_example_inputs(generator, CHECK_BATCH))
+    return {ONNX: content}, largest_difference(_reference_samples(generator, sampling), samples, TOLERANCE)

@@ -1,6 +1,6 @@
 """Description of a generator for other programs, the content of model.json: inputs, outputs and origin."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -33,7 +33,10 @@ class TensorDescription(TypedDict, total=False):
 
 
 class ModelDescription(TypedDict):
-    """The content of model.json. `sampling`: options of sampling that a graph has built in."""
+    """The content of model.json. `sampling`: options of sampling that a graph has built in.
+
+    `denoising`: of the graph of a denoiser: inputs, noise levels, sampler, guidance and number of classes.
+    """
 
     model: str
     data: str
@@ -41,6 +44,7 @@ class ModelDescription(TypedDict):
     inputs: dict[str, TensorDescription]
     outputs: dict[str, TensorDescription]
     sampling: dict[str, float | int | str]
+    denoising: NotRequired[dict[str, object]]
     class_names: list[str]
     recipe: dict[str, object]
     versions: dict[str, str]

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from equipoise.core.data import Batch, DataSpec
 from equipoise.core.knobs import check_turnable
-from equipoise.core.model import Loss, Model, Moment, Networks, OptimizerSettings, Phase
+from equipoise.core.model import DenoisingProcess, Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.core.sampling import SamplerName, Sampling
 from equipoise.models._denoising_options import (
     UNUSED_KNOBS,
@@ -92,15 +92,22 @@ class DenoisingPhases(Generic[K]):
 
     def generate(self, networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
         """Remove the noise in `sampling.steps` evaluations; the samples are clamped to [-1, 1]."""
-        sampler = sampling.sampler or self.options.sampler
-        steps = sampling.steps or self.options.sampling_steps
-        check_evaluations(sampler, steps)
-        levels = self.schedule.levels(sampler, (steps + 1) // 2 if sampler == "heun" else steps)
+        levels = self.levels(sampling)
 
         def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
             return self.guided(networks, noisy, sigma, condition, sampling.guidance)
 
-        return SAMPLERS[sampler](denoise, levels[0] * latent, levels).clamp(-1, 1)
+        return SAMPLERS[self.sampler(sampling)](denoise, levels[0] * latent, levels).clamp(-1, 1)
+
+    def sampler(self, sampling: Sampling) -> SamplerName:
+        """Return the sampler."""
+        return sampling.sampler or self.options.sampler
+
+    def levels(self, sampling: Sampling) -> Sequence[float]:
+        """Return the noise levels of `sampling.steps` evaluations. Raises SettingError if the sampler takes others."""
+        sampler, steps = self.sampler(sampling), sampling.steps or self.options.sampling_steps
+        check_evaluations(sampler, steps)
+        return self.schedule.levels(sampler, (steps + 1) // 2 if sampler == "heun" else steps)
 
     def denoise(self, networks: Networks, noisy: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
         """Estimate clean images (N, C, H, W) from noisy ones."""
@@ -147,5 +154,5 @@ def denoising_model(
         num_classes=classes,
         samplings=frozenset({"steps", "sampler", *(["guidance"] if classes and options.label_dropout else [])}),
         glance=Sampling(steps=options.preview_steps, sampler="dpm_2m"),
-        denoise=phases.denoise,
+        denoising=DenoisingProcess(phases.denoise, phases.sampler, phases.levels),
     )

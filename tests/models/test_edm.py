@@ -157,7 +157,7 @@ def test_guidance_extrapolates_from_the_unconditional_estimate(trainer) -> None:
 
     with torch.no_grad():
         conditional, plain = (
-            model.denoise(model.networks, sigma[0] * latent, sigma, labels) for labels in (LABELS, None)
+            model.denoising.denoise(model.networks, sigma[0] * latent, sigma, labels) for labels in (LABELS, None)
         )
     assert not torch.allclose(conditional, plain)
     for weight in (0.0, 0.5, 2.0):

@@ -37,7 +37,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export the networks and print the files."""
-    from equipoise.inference.export import CHECK_BATCH, export
+    from equipoise.inference.export import export
+    from equipoise.inference.graphs import CHECK_BATCH
 
     exported = export(
         args.run, args.format, Path(args.out), step=step_of(args), sampling=sampling_of(args), force=args.force
