@@ -270,13 +270,14 @@ def _figures(plan: ComparisonPlan, summary: ComparisonSummary, blocks: Sequence[
                 "Line: the median run. Dotted line: the median run of the baseline.",
             )
         )
-    content.append(
-        render(
-            lambda columns: figures.plot_curves(summary, blocks, columns),
-            "Scores over steps",
-            "Median and quartiles of the runs at each evaluation.",
+    if not plan.compares_models:  # steps of different models are no common scale
+        content.append(
+            render(
+                lambda columns: figures.plot_curves(summary, blocks, columns),
+                "Scores over steps",
+                "Median and quartiles of the runs at each evaluation.",
+            )
         )
-    )
     content.append(
         render(
             lambda columns: figures.plot_stability(summary, columns),

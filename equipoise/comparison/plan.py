@@ -6,7 +6,7 @@ setting (a task in a regime) with every seed; the runs of two arms differ in the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -178,7 +178,7 @@ class ComparisonPlan:
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as JSON values; :func:`~equipoise.comparison.plan_files.plan_from_values` reads them back."""
-        values: dict[str, Any] = TypeAdapter(ComparisonPlan).dump_python(self, mode="json")
+        values = TypeAdapter(ComparisonPlan).dump_python(self, mode="json")
         unset = TypeAdapter(Arm).dump_python(Arm(), mode="json")
         values["arms"] = {
             name: {key: value for key, value in arm.items() if key in ARM_KEYS or value != unset[key]}

@@ -105,11 +105,9 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
     path = folder.run(plan_runs.trained_run(plan, run))
     anchors = execution.read_anchors(folder, plan_runs.anchor_setting(plan, run.setting))
     lines = Run(path).lines() if (path / EXPERIMENT_FILE).exists() else []
-    recorded = measurements.read_measurements(folder.measurements(run))
-    measured = [measurement for measurement in recorded if measurement.value is not None]
+    measured = [one for one in measurements.read_measurements(folder.measurements(run)) if one.value is not None]
     state = _state(plan, folder, run)
-    experiment = json.loads((path / EXPERIMENT_FILE).read_text()) if lines else {}
-    steps = int(experiment["steps"]) if experiment else 0
+    steps, model = _length_and_model(path) if lines else (0, None)
     late = [index for index, measurement in enumerate(measured) if measurement.step >= LAST_FIFTH * steps]
     snapshot = late if plan.snapshot == "last_fifth" else [_snapshot_index(plan, lines, measured)]
     has_ended = state == "ended"
@@ -144,9 +142,15 @@ def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) ->
         sampling=measured[-1].sampling if measured else None,
         weights_count=measured[-1].weights if measured else None,
         start_cpu=_start_cpu(plan, folder, run),
-        model=experiment["model"]["name"].removeprefix("equipoise.models.") if experiment else None,
+        model=model,
         trained_weights=next((sum(line["parameters"].values()) for line in lines if line["event"] == "started"), None),
     )
+
+
+def _length_and_model(path: Path) -> tuple[int, str]:
+    """Return the number of steps of a run, and the name of its model."""
+    experiment = json.loads((path / EXPERIMENT_FILE).read_text())
+    return int(experiment["steps"]), str(experiment["model"]["name"]).removeprefix("equipoise.models.")
 
 
 def _start_cpu(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> float:
