@@ -103,6 +103,19 @@ def test_several_steps_add_noise_and_denoise_again() -> None:
     assert torch.equal(generate(model, sampling=Sampling(steps=4)), x.clamp(-1, 1))
 
 
+def test_training_uses_each_number_of_steps_in_turn() -> None:
+    """One draw per phase and step: 1, 2, 1, 2 evaluations of the student of a model with two steps."""
+    model = build(steps=2, knobs={"discriminator_steps": 1})
+    evaluations: list[bool] = []
+    model.networks["generator"].register_forward_hook(lambda *_: evaluations.append(torch.is_grad_enabled()))
+    state = start(model)
+    for expected in ([False, True], [False, False, False, True]) * 2:
+        evaluations.clear()
+        (record,) = run(state)
+        assert not record.non_finite
+        assert evaluations == expected
+
+
 def test_fewer_steps_are_possible_and_more_are_refused() -> None:
     model = build(steps=4)
     one, four = (generate(model, sampling=Sampling(steps=steps)) for steps in (1, 4))
