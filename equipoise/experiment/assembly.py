@@ -22,6 +22,7 @@ from equipoise.core.model import AnyBatch, Model
 from equipoise.core.schedules import check_range
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError, UnknownNameError
+from equipoise.experiment.completion import FIXED
 from equipoise.experiment.preview import make_preview, make_sample_layout
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
 from equipoise.experiment.suggested import suggestion_reason
@@ -96,7 +97,11 @@ def assemble(
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
-        notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads)),
+        notes=(
+            *suggestion_reason(experiment, data, device),
+            *_notes(experiment, threads),
+            *_unsuitable_controller(model, data, controller_spec),
+        ),
     )
 
 
@@ -142,6 +147,20 @@ def _notes(experiment: Experiment, threads: int) -> tuple[str, ...]:
             f"{experiment.steps:,} steps fit into the time budget of {experiment.budget:g} seconds, by a measurement"
         )
     return tuple(notes)
+
+
+def _unsuitable_controller(model: Model[Knobs], data: DataSet, chosen: PlugSpec) -> tuple[str, ...]:
+    """Return a note if knobs are fixed because the controller that the data suggests changes others."""
+    suggested = data.suggestion.controller
+    if chosen.name != FIXED or suggested == FIXED:
+        return ()
+    controller: AnyController = catalog.build("controllers", suggested)
+    missing = sorted(controller.required_knobs() - model.turnable)
+    if not missing:
+        return ()
+    return (
+        f"{suggested}, the controller for these data, changes {missing[0]}, which {model.name} lacks; {FIXED} used",
+    )
 
 
 def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool]) -> TrainingPlan:

@@ -24,6 +24,8 @@ SAMPLES_PER_RUN = 100
 """Default number of sample grids in a run."""
 SAVE_EVERY = 250
 """Default number of steps between two checkpoints."""
+FIXED = "fixed"
+"""The controller that changes no knob."""
 PATH_OPTIONS = ("folder", "file")
 """Options of data sets that hold the location of the data."""
 MULTITHREADED_PIXELS = 64
@@ -229,10 +231,15 @@ def _controller(suggestion: "Suggestion", model: PlugSpec, *, has_schedules: boo
     """Return the suggested controller; `annealed` if knobs have schedules.
 
     For models that translate images, too, where the data suggests a learned policy: no policy was measured for them.
+    `fixed` if the controller changes knobs that the model does not have, such as those of a discriminator.
     """
     suggested = suggestion.controller
     is_learned = catalog.split_preset(suggested)[0] == "learnable"
-    return "annealed" if has_schedules or (is_learned and _pairing(model) is not None) else suggested
+    if has_schedules or (is_learned and _pairing(model) is not None):
+        return "annealed"
+    unused: frozenset[str] = getattr(catalog.load("models", model.name), "unused_knobs", frozenset())
+    controller: AnyController = catalog.build("controllers", suggested)
+    return FIXED if unused & controller.required_knobs() else suggested
 
 
 def _pairing(model: PlugSpec) -> Literal["needed", "withheld", "made"] | None:

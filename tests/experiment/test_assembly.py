@@ -88,3 +88,28 @@ def test_schedule_out_of_range_is_refused(knob: str, schedule: str, words: str, 
 def test_rate_may_decay_to_zero() -> None:
     schedule = {"lr_g": "join(warm_up(0.001), 0.1, cosine(0.001, 0))"}
     list(launch.start(dataclasses.replace(RING, controller=PlugSpec("annealed"), knobs=schedule), "run"))
+
+
+def test_a_suggested_controller_that_does_not_act_is_replaced_with_a_note() -> None:
+    """openmoji suggests a learned policy, which changes the learning rate of a discriminator."""
+    experiment = complete(Experiment(data=PlugSpec("openmoji"), model=PlugSpec("edm", {"width": 4}), steps=2))
+    assert experiment.controller == PlugSpec("fixed", {})
+    training = assembly.assemble(experiment, None)
+    (note,) = training.notes
+    assert note == "learnable:suite, the controller for these data, changes lr_d, which edm lacks; fixed used"
+
+
+def test_a_suggested_controller_that_acts_in_part_is_kept() -> None:
+    """digits suggests annealed, whose schedule of lr_d is ignored where there is none."""
+    experiment = complete(Experiment(data=PlugSpec("digits"), model=PlugSpec("edm", {"width": 4}), steps=2))
+    assert experiment.controller is not None
+    assert experiment.controller.name == "annealed"
+    assert assembly.assemble(experiment, None).notes == ()
+
+
+def test_a_controller_that_does_not_act_is_refused_if_the_user_names_it() -> None:
+    experiment = complete(
+        Experiment(data=PlugSpec("digits"), model=PlugSpec("edm", {"width": 4}), controller=PlugSpec("rank"), steps=2)
+    )
+    with pytest.raises(SettingError, match="lr_d has no effect in edm; knobs that have an effect: augment_p, beta1"):
+        assembly.assemble(experiment, None)
