@@ -50,15 +50,16 @@ DATA = (
 SMALL: dict[str, Any] = {
     **{"width": 4, "latent_dim": 5, "embedding": 4, "hidden": 4, "maps": (3, 3), "widths": (1, 2), "feature_side": 64},
     **{"likelihood_steps": 3, "discriminator_pretraining_steps": 3, "autoencoding_steps": 3, "swapping_steps": 3},
-    "teacher": {"model": "edm", "options": {"width": 4, "attention": 0, "augment": False}},
 }
-"""Options that make networks small, pre-training short, and a teacher untrained."""
+"""Options that make networks small, and pre-training short."""
+TEACHERS = {"distill": "edm"}
+"""Models that learn from a run of another one."""
 KNOBS = {"path_length_weight": 2.0, "orthogonal_weight": 1e-4, "lecam_weight": 0.1, "drift_weight": 1e-3}
 """Terms that are off by default, some with a memory."""
 
 
-def experiment_of(model: str) -> Experiment:
-    """Return a small experiment of a model."""
+def experiment_of(model: str, parent: Path) -> Experiment:
+    """Return a small experiment of a model. `parent`: folder of the run of a teacher, if it has one."""
     known = inspect.signature(catalog.load("models", model)).parameters
     options = {name: value for name, value in SMALL.items() if name in known}
     recipe = catalog.build("models", model, options)
@@ -77,6 +78,7 @@ def experiment_of(model: str) -> Experiment:
             batch_size=BATCH,
             save_every=SAVE_EVERY,
             sample_every=STEPS // 2,
+            start_from=str(parent / "teacher") if model in TEACHERS else None,
             seed=3,
             threads=1,
             precision="fp32",
@@ -95,7 +97,9 @@ def run(folder: Path, model: str, action: str) -> None:
 
     if action == "killed":
         register_optimizer_step_post_hook(kill)
-    for event in launch.resume(folder) if action == "resume" else launch.start(experiment_of(model), folder):
+    for event in (
+        launch.resume(folder) if action == "resume" else launch.start(experiment_of(model, folder.parent), folder)
+    ):
         is_armed = is_armed or (isinstance(event, Stepped) and event.step == KILLED_AFTER)
 
 
@@ -111,13 +115,15 @@ def run_in_process(folder: Path, model: str, action: str, expected: int = 0) -> 
 def measure(item: Item, parent: Path) -> Result:
     """Return digests of both runs, and where the killed one was."""
     model, whole, killed = item["model"], parent / "whole", parent / "killed"
+    if model in TEACHERS:
+        run_in_process(parent / "teacher", TEACHERS[model], "whole")
     run_in_process(whole, model, "whole")
     run_in_process(killed, model, "killed", expected=-signal.SIGKILL)
     found = [path.name for path in checkpoint.find(Run(killed).checkpoints)]
     run_in_process(killed, model, "resume")
     last = checkpoint.read(checkpoint.find(Run(whole).checkpoints)[-1])
     return {
-        "data": experiment_of(model).data.name,
+        "data": experiment_of(model, parent).data.name,
         "tensors": len(last.tensors),
         "checkpoints_at_kill": found,
         "resumed": [line["step"] for line in Run(killed).lines("resumed")],
