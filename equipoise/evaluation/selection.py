@@ -28,6 +28,7 @@ MANIFOLD = ("precision", "recall", "density", "coverage")
 PIXELS = tuple(f"{name}:pixels" for name in MANIFOLD)
 """Metrics of images if no network is independent of the run."""
 PAIRS = ("paired_l1", "paired_efficientnet_lite0")
+CAPTIONS = ("retrieval_r1", "retrieval_r10")
 POINTS = ("modes", "high_quality", "reverse_kl")
 SENTENCES = ("validity", "nll_oracle", "bleu", "self_bleu", "copy_rate", "novelty")
 LIKELIHOODS = ("nll_gen", "sentence_mass", "sentence_forward_kl", "sentence_reverse_kl", "sentence_entropy")
@@ -122,6 +123,8 @@ def _default_names(context: EvaluationContext) -> Iterator[str]:
     spec, data, generator = context.data.spec, context.plug.name, context.generator
     if generator is not None and generator.model.source is not None and context.request.split in spec.paired:
         yield from PAIRS
+    if generator is not None and generator.model.captions is not None:
+        yield from _suitable(CAPTIONS, spec)
     if spec.vocabulary is not None:
         yield from _suitable(SENTENCES, spec)
     elif spec.is_sequence:

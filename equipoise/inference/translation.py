@@ -148,7 +148,8 @@ def translate(generator: Generator, request: TranslationRequest) -> Steps[Prepar
         write_bytes(file, encode_png(to_image(output)))
         written.append(file)
         sheet.add(picture, output)
-        largest = max(largest, min(picture.shape[1:]))
+        if generator.model.scale == 1:  # what enlarges images is meant for any size
+            largest = max(largest, min(picture.shape[1:]))
         yield Preparation(TASK, done, len(files))
     for note in (*_final_notes(skipped, len(files), largest, scale), *pictures.final_notes()):
         yield Preparation(TASK, len(files), len(files), note)
