@@ -16,6 +16,7 @@ from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.models._cyclegan_training import CycleGANKnobs
 from equipoise.models._diffusion import DiffusionKnobs
 from equipoise.models._distillation import DistillationKnobs
+from equipoise.models._gigagan_training import GigaGANKnobs
 from equipoise.models._labels import ClassKnobs
 from equipoise.models._pix2pix_training import Pix2PixKnobs
 from equipoise.models._seqgan_training import SeqGANKnobs
@@ -37,6 +38,7 @@ CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "FastGANKnobs": (FastGANKnobs, AdversarialKnobs),
     "DiffusionKnobs": (DiffusionKnobs, AdversarialKnobs),
     "DistillationKnobs": (DistillationKnobs, Knobs),
+    "GigaGANKnobs": (GigaGANKnobs, AdversarialKnobs),
     "Pix2PixKnobs": (Pix2PixKnobs, AdversarialKnobs),
     "CycleGANKnobs": (CycleGANKnobs, AdversarialKnobs),
     "SeqGANKnobs": (SeqGANKnobs, Knobs),

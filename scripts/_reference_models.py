@@ -9,6 +9,7 @@ import torch
 from _reference_tables import format_default, format_type, markdown_table
 
 from equipoise.core import catalog
+from equipoise.core.captions import Captions
 from equipoise.core.data import DataSpec
 from equipoise.core.model import Model
 from equipoise.core.plug_options import option_texts
@@ -18,9 +19,10 @@ from equipoise.experiment.settings import setting_specs
 PAIRS = DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))
 TEXT = DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))
 IMAGES = DataSpec((1, 32, 32), classes=10)
+CAPTIONS = Captions(Vocabulary((ENDING, "a", "b")), 2, ("a b",))
 SPECS = {
     **{"mlp": DataSpec((2,)), "dirac": DataSpec((1,)), "pix2pix": PAIRS, "cyclegan": PAIRS},
-    **{"seqgan": TEXT, "textgan": TEXT},
+    **{"seqgan": TEXT, "textgan": TEXT, "gigagan": DataSpec((3, 32, 32), captions=CAPTIONS)},
 }
 """Data on which a model can be built; all others are built on `IMAGES`."""
 
