@@ -31,7 +31,7 @@ TEACHER = "teacher"
 """Name of the frozen network."""
 ADVERSARIAL = LOSSES["non_saturating"]
 RHO = 7.0
-SHARE_EVERY = 10
+SHARE_EVERY = 5
 """Steps between two measurements of the share of the adversarial gradient: a second backward pass to the samples."""
 MAX_GRADIENT_NORM = 10.0
 """Norm at which gradients are clipped (Yin 2024, DMD2, the authors' settings)."""
