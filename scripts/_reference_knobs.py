@@ -14,6 +14,7 @@ from equipoise.core.observations import Health, Observation, Signals
 from equipoise.diagnosis.adjustments import Rung
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.models._cyclegan_training import CycleGANKnobs
+from equipoise.models._denoising_options import DenoisingKnobs
 from equipoise.models._diffusion import DiffusionKnobs
 from equipoise.models._distillation import DistillationKnobs
 from equipoise.models._gigagan_training import GigaGANKnobs
@@ -24,6 +25,7 @@ from equipoise.models._stylegan2_training import StyleGAN2Knobs
 from equipoise.models._textgan_training import TextGANKnobs
 from equipoise.models.biggan import BigGANKnobs
 from equipoise.models.dirac import DiracKnobs
+from equipoise.models.edm import EDMKnobs
 from equipoise.models.fastgan import FastGANKnobs
 from equipoise.models.progan import ProGANKnobs
 
@@ -38,6 +40,8 @@ CLASSES: Mapping[str, tuple[type[Knobs], type[Knobs] | None]] = {
     "FastGANKnobs": (FastGANKnobs, AdversarialKnobs),
     "DiffusionKnobs": (DiffusionKnobs, AdversarialKnobs),
     "DistillationKnobs": (DistillationKnobs, Knobs),
+    "DenoisingKnobs": (DenoisingKnobs, Knobs),
+    "EDMKnobs": (EDMKnobs, DenoisingKnobs),
     "GigaGANKnobs": (GigaGANKnobs, AdversarialKnobs),
     "Pix2PixKnobs": (Pix2PixKnobs, AdversarialKnobs),
     "CycleGANKnobs": (CycleGANKnobs, AdversarialKnobs),

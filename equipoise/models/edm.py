@@ -77,7 +77,7 @@ class EDM:
     warmup: int = 0
     max_grad_norm: float | None = None
     sampler: SamplerName = "dpm_2m"
-    sampling_steps: int = 9
+    sampling_steps: int = 5
     preview_steps: int = 5
     knobs: Mapping[str, float] = field(default_factory=dict)
     # EDM
