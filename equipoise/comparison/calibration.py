@@ -25,8 +25,8 @@ from equipoise.experiment.settings import Experiment, require
 from equipoise.training.loop import Training
 from equipoise.training.timing import Intervals, RunCosts, measure_costs, steps_within
 
-ROUNDS = 5
-"""How often each arm is measured; the median is not changed by two slow rounds."""
+ROUNDS = 3
+"""How often each arm is measured; the median is not changed by one slow round."""
 ROUND_SHARE, LEAST_SECONDS, MOST_SECONDS = 0.005, 0.2, 2.0
 """Share of the budget for one measurement of an arm, and its bounds in CPU seconds. Slow parts of a run, such as a
 checkpoint, take longer."""

@@ -190,7 +190,10 @@ def test_calibration_measures_real_trainings(parse: Parse) -> None:
     assert arms
     assert calibration.calibrate(plan, "ring", lambda: True) is None
     assert arms.keys() == {"small", "further"}
-    assert all(isinstance(arm, ArmCalibration) and arm.steps >= 3 and len(arm.rounds) == 5 for arm in arms.values())
+    assert all(
+        isinstance(arm, ArmCalibration) and arm.steps >= 3 and len(arm.rounds) == calibration.ROUNDS
+        for arm in arms.values()
+    )
 
 
 def test_no_run_is_trained_without_its_calibration(parse: Parse, tmp_path: Path) -> None:
