@@ -1,12 +1,12 @@
 """Diffusion of all inputs of a discriminator, real and fake (Wang et al. 2022, Diffusion-GAN): the knob, the noise."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Generator, Tensor
 
-from equipoise.core.knobs import AdversarialKnobs, knob
+from equipoise.core.knobs import AdversarialKnobs, Scale, knob
 from equipoise.models._adversarial_extensions import AdversarialMoment
 from equipoise.models._noisy_samples import NoisySamples
 from equipoise.nn.noise_chain import linear_chain
@@ -14,22 +14,20 @@ from equipoise.nn.noise_chain import linear_chain
 Times = Literal["priority", "uniform"]
 MAX_STEPS = 1000
 """Largest length of the chain, as in Wang 2022's code."""
+DIFFUSION_STEPS: tuple[float, float, float, str, Scale, str] = (
+    *(100.0, 0.0, float(MAX_STEPS), "steps", "linear"),
+    "length T of the diffusion of all inputs of the discriminator, rounded",
+)
+"""Declaration of the knob T."""
 CLEAN_SHARE = 0.5
 """Share of the samples without noise: 32 of the 64 times that Wang 2022's code keeps."""
-
-
-def diffusion_knob() -> Any:
-    """Declare the knob T of a class of knobs."""
-    return knob(
-        100, 0, MAX_STEPS, "steps", "linear", "length T of the diffusion of all inputs of the discriminator, rounded"
-    )
 
 
 @dataclass(frozen=True, slots=True)
 class DiffusionKnobs(AdversarialKnobs):
     """Knobs of Diffusion-GAN."""
 
-    diffusion_steps: float = diffusion_knob()
+    diffusion_steps: float = knob(*DIFFUSION_STEPS)
 
 
 @dataclass(frozen=True, slots=True)

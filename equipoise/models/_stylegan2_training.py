@@ -12,7 +12,7 @@ from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Loss, Moment, Networks, OptimizerSettings
 from equipoise.losses.path_length import path_length_penalty, path_lengths
 from equipoise.models._adversarial_extensions import AdversarialMoment
-from equipoise.models._diffusion import diffusion_knob
+from equipoise.models._diffusion import DIFFUSION_STEPS
 from equipoise.models._stylegan2_generator import SkipGenerator
 from equipoise.nn import latents
 from equipoise.nn.minibatch_deviation import check_deviation_group
@@ -37,7 +37,7 @@ class StyleGAN2Knobs(AdversarialKnobs):
 class DiffusedStyleKnobs(StyleGAN2Knobs):
     """Knobs of StyleGAN 2 with diffusion."""
 
-    diffusion_steps: float = diffusion_knob()
+    diffusion_steps: float = knob(*DIFFUSION_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
