@@ -1,7 +1,7 @@
 """Memory that an experiment needs at least, compared with what is available, before anything large is built."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
@@ -125,7 +126,7 @@ def _check_weights(experiment: Experiment, spec: DataSpec, available: int) -> No
     counter = _WeightCounter(available)
     hook = register_module_parameter_registration_hook(counter.add)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutNormals():
             build_recipe(experiment).build(spec, torch.Generator())
     except _TooLargeError as error:
         option = _largest_option(experiment)
@@ -138,6 +139,21 @@ def _check_weights(experiment: Experiment, spec: DataSpec, available: int) -> No
         return
     finally:
         hook.remove()
+
+
+class _WithoutNormals(TorchFunctionMode):
+    """Skip `normal_`: on the device "meta" it changes nothing, but imports the compiler of torch, which takes 10 s."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if func in (Tensor.normal_, nn.init.normal_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _largest_option(experiment: Experiment) -> str:

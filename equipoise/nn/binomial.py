@@ -52,19 +52,17 @@ class BinomialDownsampling(nn.Module):
 
 def _doubling_matrix(size: int) -> Tensor:
     """Return the matrix (2 size, size) of the interpolation of one axis."""
-    index = torch.arange(size)
-    matrix = torch.zeros(2 * size, size)
+    index, matrix = torch.arange(size, device="cpu"), torch.zeros(2 * size, size, device="cpu")
     matrix[2 * index + 1, index] = 1.0
     matrix[2 * index, index] += 0.5
     matrix[2 * index, (index - 1).clamp(min=0)] += 0.5
-    return matrix
+    return matrix.to(torch.get_default_device())
 
 
 def _halving_matrix(size: int) -> Tensor:
     """Return the matrix (size / 2, size) of the reduction of one axis."""
-    index = torch.arange(size // 2)
-    matrix = torch.zeros(size // 2, size)
+    index, matrix = torch.arange(size // 2, device="cpu"), torch.zeros(size // 2, size, device="cpu")
     matrix[index, 2 * index] += 0.5
     matrix[index, 2 * index + 1] += 0.25
     matrix[index, (2 * index - 1).clamp(min=0)] += 0.25
-    return matrix
+    return matrix.to(torch.get_default_device())

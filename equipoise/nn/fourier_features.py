@@ -36,8 +36,7 @@ class FourierFeatures(nn.Module):
     @torch.no_grad()
     def initialise(self, generator: Generator) -> None:
         """Draw frequencies, phases and the mixing matrix; set the transformation to the identity for every style."""
-        channels, device = len(self.phases), self.phases.device
-        radius, turn, phase = torch.rand(3, channels, generator=generator, device=device)
+        radius, turn, phase = torch.rand(3, len(self.phases), generator=generator, device=generator.device)
         radius, angle = self.bandwidth * radius.sqrt(), 2 * math.pi * turn
         self.frequencies.copy_(torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1))
         self.phases.copy_(phase - 0.5)

@@ -71,9 +71,9 @@ class FilteredDownsampling(nn.Module):
 
 def _kernel(gain: float) -> Tensor:
     """Return the weights (1, 1, 4, 4), whose sum is `gain`."""
-    taps = torch.tensor(TAPS)
+    taps = torch.tensor(TAPS, device="cpu")
     taps = taps / taps.sum()
-    return (gain * taps[:, None] * taps)[None, None]
+    return (gain * taps[:, None] * taps)[None, None].to(torch.get_default_device())
 
 
 def _filter(maps: Tensor, kernel: Tensor, stride: int, padding: int, *, is_transposed: bool) -> Tensor:

@@ -26,7 +26,7 @@ def spectral_norm(module: M, generator: Generator, evaluation_iterations: int = 
     """
     transposed = isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
     weight = module.weight
-    if not isinstance(weight, Tensor) or not bool(weight.detach().any()):
+    if not isinstance(weight, Tensor) or not (weight.is_meta or bool(weight.detach().any())):
         raise SettingError(
             f"spectral normalisation needs a nonzero weight, but that of {type(module).__name__} is zero or missing; "
             "initialise it first"
@@ -53,9 +53,9 @@ class SpectralQuotient(nn.Module):
         self.dimension, self.evaluation_iterations = dimension, evaluation_iterations
         matrix = self.matrix(weight.detach())
         for name, size in zip(("u", "v"), matrix.shape, strict=True):
-            vector = torch.randn(size, generator=generator, device=generator.device)
-            self.register_buffer(name, normalize(vector.to(matrix), dim=0))
-        for _ in range(FIRST_ITERATIONS):
+            vector = torch.randn(size, generator=generator, device=generator.device).to(matrix.dtype)
+            self.register_buffer(name, normalize(vector, dim=0).to(matrix))
+        for _ in range(0 if weight.is_meta else FIRST_ITERATIONS):
             self.iterate(matrix)
 
     def matrix(self, weight: Tensor) -> Tensor:

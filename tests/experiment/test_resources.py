@@ -1,12 +1,15 @@
 """Experiments that need more memory than there is are refused before anything large is built."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from equipoise.core import catalog
+from equipoise.core.data import DataSpec
 from equipoise.errors import SettingError
 from equipoise.experiment import launch, resources
 from equipoise.experiment.completion import complete
@@ -88,3 +91,13 @@ def test_hook_is_removed() -> None:
 def test_large_data_is_refused(option: Mapping[str, object]) -> None:
     with pytest.raises(SettingError, match="it must be from 1 to"):
         complete(dataclasses.replace(RING, data=PlugSpec("ring", option)))
+
+
+@pytest.mark.parametrize("name", ["dcgan", "r3gan", "stylegan", "stylegan2", "stylegan3"])
+def test_the_compiler_is_not_imported(name: str) -> None:
+    """Some operations on the device "meta" import it, which takes about 10 seconds."""
+    if "torch._dynamo" in sys.modules:
+        pytest.skip("another test imported the compiler of torch")
+    with torch.device("meta"), resources._WithoutNormals():
+        catalog.build("models", name).build(DataSpec((3, 16, 16)), torch.Generator())
+    assert "torch._dynamo" not in sys.modules
