@@ -59,7 +59,7 @@ class DenoisingOptions(UNetOptions, Protocol):
     """Options of diffusion models.
 
     `patch`: side of the patches of pixels that the first level sees as one place; None for 2 from 32 pixels on, which
-    costs a third, else 1. `width`: channels of the first level; None for 24 up to 32 pixels, else 16. `multipliers`:
+    costs a third, else 1. `width`: channels of the first level; None for 24 below 64 pixels, else 16. `multipliers`:
     channels of each level as multiples of `width`; each level has half the size of the one before. Empty for levels
     down to 4 pixels, of which the last three are twice as wide as those before: 1,2,2 for 16 pixels, 1,1,2,2,2 for 64.
     `blocks`: residual blocks per level. `attention`: side of the maps with self-attention, 0 for none; the lowest level
