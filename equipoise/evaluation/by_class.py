@@ -105,6 +105,9 @@ def _of_class(
         scores = fake.result.scores
         assert scores is not None, "the value of a ClassMetric is a mean"
         return MetricResult.from_mean(scores[rows], bootstrap, side=0)
+    fake_of_class = fake.of_class(number)
+    if not len(fake_of_class):
+        raise UndefinedMetricError("there are no samples of this class; increase --count")
     labels = torch.full((len(rows),), number)
     of_class = replace(real, real=real.real[rows], condition=labels, held_out=None)
-    return metric.compute(of_class, fake.of_class(number), bootstrap)
+    return metric.compute(of_class, fake_of_class, bootstrap)

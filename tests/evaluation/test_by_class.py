@@ -84,6 +84,13 @@ def test_classes_with_too_few_samples_or_reals_have_no_value() -> None:
     assert evaluate(Recall("samples"), real, fake, None)[2].reason == "there are no reals of this class"
 
 
+def test_a_class_without_samples_has_no_value() -> None:
+    real, (points, labels) = reals(), clouds([30, 30, 30], 1)
+    result = evaluate(Precision("samples"), real, points[labels != 1], labels[labels != 1])
+    assert [value.value is None for value in result] == [False, True, False]
+    assert result[1].reason == "there are no samples of this class; increase --count"
+
+
 def test_data_without_labels_have_no_classes() -> None:
     points, labels = clouds([40, 50, 60], 0)
     fake, fake_labels = clouds([30, 30, 30], 1)
