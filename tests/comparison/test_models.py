@@ -68,7 +68,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
     folder, plan = ComparisonFolder(path.parent / "out"), load_plan(path)
     create_or_open(folder, plan, path.read_text())
     execution.execute_anchors(folder, SETTING)
-    with pytest.raises(RunError, match=r"ring\.short\.seed0 needs the run ring\.small\.seed0, which has not finished"):
+    with pytest.raises(RunError, match=r"ring\.short\.seed0 needs the run ring\.small\.seed0, which failed or has not ended"):
         execution.execute_run(folder, run("short"), lambda: False)
     for arm in plan.arms:
         assert execution.execute_run(folder, run(arm), lambda: False)
