@@ -18,11 +18,15 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from equipoise.errors import SettingError, UnknownNameError
+from equipoise.nn.transparency import CHANNELS
 
 Augmentation = Literal["colour", "translation", "cutout", "flip", "shift", "amplitude", "gap"]
 
 TRANSLATION = 1 / 8
 """Maximum shift, as a fraction of the side (Zhao 2020)."""
+
+SMALLEST_OPACITY = 1e-3
+"""Smallest sum of the opacities of an image, in pixels, by which the sum of its colours is divided."""
 
 CUTOUT = 1 / 2
 """Side of the square that is cut out, as a fraction of the side of the image (Zhao 2020)."""
@@ -77,12 +81,29 @@ def _colour(images: Tensor, generator: Generator, fill: float) -> Tensor:
     brightness = _uniform(images, generator, -0.5, 0.5)
     saturation = _uniform(images, generator, 0, 2)
     contrast = _uniform(images, generator, 0.5, 1.5)
+    if images.shape[1] == CHANNELS:
+        return _visible_colour(images, brightness, saturation, contrast)
     images = images + brightness
     if images.shape[1] > 1:
         grey = images.mean(1, keepdim=True)
         images = grey + saturation * (images - grey)
     mean = images.mean((1, 2, 3), keepdim=True)
     return mean + contrast * (images - mean)
+
+
+def _visible_colour(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
+    """Change the colours of images with transparency, which are multiplied by the opacity; the opacity is unchanged.
+
+    Where a pixel is opaque, as :func:`_colour` does; where it is transparent, nothing changes. The mean of the image is
+    that of the visible colours.
+    """
+    colours, opacity = (images[:, :-1] + 1) / 2, (images[:, -1:] + 1) / 2
+    colours = colours + brightness / 2 * opacity
+    grey = colours.mean(1, keepdim=True)
+    colours = grey + saturation * (colours - grey)
+    total = opacity.sum((1, 2, 3), keepdim=True).clamp(min=SMALLEST_OPACITY)
+    mean = colours.mean(1, keepdim=True).sum((1, 2, 3), keepdim=True) / total * opacity
+    return torch.cat([2 * (mean + contrast * (colours - mean)) - 1, images[:, -1:]], dim=1)
 
 
 def _translation(images: Tensor, generator: Generator, fill: float) -> Tensor:

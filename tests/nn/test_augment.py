@@ -136,6 +136,23 @@ def test_saturation_is_between_0_and_2() -> None:
     assert float(ratio.mean()) == pytest.approx(1, abs=0.05)
 
 
+def test_opacity_is_no_colour() -> None:
+    """Opaque images change as without the fourth channel; opacity never changes, nor do transparent pixels."""
+    x, opaque = images(64), torch.ones(64, 1, 16, 16)
+    both = augment(torch.cat([x, opaque], dim=1), 1.0, seeded(9), ("colour",))
+    torch.testing.assert_close(both[:, :3], augment(x, 1.0, seeded(9), ("colour",)), atol=1e-5, rtol=1e-4)
+    assert torch.equal(both[:, 3:], opaque)
+    half = (torch.rand(64, 1, 16, 16, generator=seeded(2)) > 0.5).float()
+    clear = torch.cat([((x + 1) / 2 * half) * 2 - 1, half * 2 - 1], dim=1)
+    after = augment(clear, 1.0, seeded(9), ("colour",))
+    assert torch.equal(after[:, 3], clear[:, 3])
+    hidden = (half == 0).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(after[:, :3][hidden], torch.full_like(after[:, :3][hidden], -1), atol=1e-5, rtol=0)
+    assert (after[:, :3] - clear[:, :3])[~hidden].abs().mean() > 0.1
+    empty = torch.full((2, 4, 4, 4), -1.0)
+    torch.testing.assert_close(augment(empty, 1.0, seeded(), ("colour",)), empty)
+
+
 @pytest.mark.parametrize("kinds", [(kind,) for kind in KINDS] + [KINDS])
 def test_augmentation_is_differentiable(kinds: Sequence[Augmentation]) -> None:
     x = images(3, side=6).double().requires_grad_()
