@@ -139,7 +139,13 @@ SCREEN = (
     *("fastgan_small_16", "dcgan_suite_16", "wgan_gp_16", "sngan_16", "dcgan_aug_16", "r3gan_narrow_16"),
 )
 WINNER = "dcgan_narrow_rp_16"
-NOTES: tuple[str, ...] = ()
+NOTES = (
+    "Not measured: budgets above 5 minutes; GPUs; several threads; sizes other than 64 pixels; more than one seed; a "
+    "live metric, which costs every arm time and lets it keep its best weights; labels and transparency. The other "
+    "models had one or two settings each, on one set, in 1.5 minutes. Settings of papers take seconds per step on one "
+    "thread (see [arms](#arms)), a few dozen steps in 5 minutes, and were not run. More time can turn the order: large "
+    "models gain most from it.",
+)
 PAIR = ("default", WINNER)
 WIDE = "dcgan_rp_16"
 """The same with twice as many channels: whether it catches up with more time."""
