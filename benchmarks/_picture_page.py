@@ -160,6 +160,24 @@ def draw_samples(
     sheet.quantize(256).save(path, optimize=True)
 
 
+def draw_pairs(runs: Mapping[tuple[Key, str], Line], arm: str, cache: Path, path: Path) -> None:
+    """Write a picture: per pair of the answer two rows of samples of `default`, left, and of an arm, right."""
+    from PIL import Image, ImageDraw
+
+    keys = sorted((k for k in pairs(runs, arm) if k[2] >= FINAL_MINUTES), key=lambda k: list(SETS).index(k[0]))
+    width, height, label = COLUMNS * TILE, 2 * TILE, 14
+    sheet = Image.new("RGB", (2 * width + 8, max(1, len(keys)) * (height + label)), "white")
+    for row, (name, size, minutes, seed) in enumerate(keys):
+        for column, shown in enumerate(("default", arm)):
+            x, y = column * (width + 8), row * (height + label)
+            text = f"{name}, {size} pictures, {minutes:g} CPU minutes: {shown}"
+            ImageDraw.Draw(sheet).text((x + 2, y + 1), text, fill="black")
+            item = {"set": name, "size": size, "minutes": minutes, "arm": shown, "seed": seed}
+            grid = Image.open(cache / "samples" / f"{identifier(item)}.png")
+            sheet.paste(grid.crop((0, 0, width, height)), (x, y + label))
+    sheet.quantize(256).save(path, optimize=True)
+
+
 def load_costs(out: Path) -> dict[str, float]:
     path = out / "results" / "photographs_costs.json"
     return json.loads(path.read_text()) if path.exists() else {}
@@ -191,9 +209,10 @@ A run has as many steps as fit into its CPU minutes by the costs of the table of
 Distances are to up to 1,000 held-out pictures: kernel distances on features of MobileNetV2 and of a convolutional
 network with random weights, which no arm was trained with. EfficientNet-Lite0 was added when these two disagreed; it
 is not computed for `projected`, whose discriminator sees through it. Differences of a few percent are within the error
-of one seed. The last column is the CPU time that a run took: readings of signals are not part of the costs, and the
-machine was busy, so that runs differ from their budget by up to a fifth, in both directions. Precision and recall: features of MobileNetV2. Nearer to training: share of samples whose nearest picture,
-by these features, is one of training and not one of as many held-out ones; about 0.5 without copies."""
+of one seed. Precision and recall: features of MobileNetV2. Nearer to training: share of samples whose nearest picture,
+by these features, is one of training and not one of as many held-out ones; about 0.5 without copies. The last column is
+the CPU time that a run took: readings of signals are not part of the costs, and the machine was busy, so that runs
+differ from their budget by up to a fifth, in both directions."""
 
 
 def write_page(results: Results, cache: Path, out: Path, arm: str, notes: Sequence[str]) -> None:
@@ -204,7 +223,8 @@ def write_page(results: Results, cache: Path, out: Path, arm: str, notes: Sequen
     parts = []
     for minutes in budgets:
         parts += [f"## {minutes:g} CPU minutes", run_table(runs, minutes)]
-    pictures = []
+    draw_pairs(runs, arm, cache, out / "photographs_pairs.png")
+    pictures = ["Former default left, winner right:", "![samples of both](photographs_pairs.png)"]
     for name in ("sprites", "landscapes"):
         where = max(
             (k for k, _ in runs if k[0] == name and k[1] == "500"), key=lambda k: count_arms(runs, k), default=None
@@ -221,8 +241,8 @@ def write_page(results: Results, cache: Path, out: Path, arm: str, notes: Sequen
         results.provenance(items),
         METHOD,
         "## Pairs with the former default",
-        "Pairs have the same set, number of pictures, budget and seed. Last columns: pairs that the arm wins × geometric "
-        "mean of its distance over that of `default`.",
+        "Pairs have the same set, number of pictures, budget and seed. Last columns: pairs that the arm wins × the "
+        "geometric mean of its distance over that of `default`.",
         pair_table(runs),
         *parts,
         "## Samples",
