@@ -5,7 +5,6 @@ A model that needs them says so with an attribute `downscaling`, the factor; any
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -68,7 +67,7 @@ class DownscaledInputs:
         return DownscaledStream(self.images.stream(split, batch_size, seed), self.factor)
 
 
-def with_downscaled_inputs(data: DataSet, recipe: Any) -> DataSet:
+def with_downscaled_inputs(data: DataSet, recipe: object) -> DataSet:
     """Return the data set with the inputs that a model needs: smaller images if its recipe has `downscaling`.
 
     Data that are no images are returned unchanged: the model refuses them.

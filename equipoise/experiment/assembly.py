@@ -71,8 +71,7 @@ def assemble(
     plan = _training_plan(experiment, checkpoints, interrupted)
     controller: AnyController = catalog.build("controllers", controller_spec.name, controller_spec.options)
     seeds = Seeds.of(require(experiment.seed, "seed"))
-    device = select_device(experiment.device or "auto")
-    threads = _set_threads(experiment)
+    device, threads = select_device(experiment.device or "auto"), _set_threads(experiment)
     data = with_downscaled_inputs(data, recipe)
     with _seeded_global_generators(seeds.weights):
         model = recipe.build(data.spec, torch.Generator().manual_seed(seeds.weights))
@@ -97,11 +96,7 @@ def assemble(
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
-        notes=(
-            *suggestion_reason(experiment, data, device),
-            *_notes(experiment, threads),
-            *_unsuitable_controller(model, data, controller_spec),
-        ),
+        notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads, model, data)),
     )
 
 
@@ -137,7 +132,7 @@ def seed_global_generators(seed: int) -> None:
     random.seed(seed)
 
 
-def _notes(experiment: Experiment, threads: int) -> tuple[str, ...]:
+def _notes(experiment: Experiment, threads: int, model: Model[Knobs], data: DataSet) -> tuple[str, ...]:
     """Return what the user should know about the settings of the run."""
     notes = []
     if experiment.threads is not None and experiment.threads > threads:
@@ -146,7 +141,7 @@ def _notes(experiment: Experiment, threads: int) -> tuple[str, ...]:
         notes.append(
             f"{experiment.steps:,} steps fit into the time budget of {experiment.budget:g} seconds, by a measurement"
         )
-    return tuple(notes)
+    return (*notes, *_unsuitable_controller(model, data, require(experiment.controller, "controller")))
 
 
 def _unsuitable_controller(model: Model[Knobs], data: DataSet, chosen: PlugSpec) -> tuple[str, ...]:

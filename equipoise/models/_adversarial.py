@@ -13,7 +13,6 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
-from equipoise.core.captions import Captions
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Model, Networks, Phase
 from equipoise.core.sampling import Sampling
@@ -35,22 +34,19 @@ def adversarial_model(
     *,
     augmentations: Sequence[Augmentation] = (),
     classes: int = 0,
-    captions: Captions | None = None,
     extensions: Extensions = NO_EXTENSIONS,
 ) -> Model[AdversarialKnobs]:
     """Compose a model of a generator, a discriminator and the options of a recipe.
 
-    `networks`: "generator" and "discriminator". `generator`: random generator of the initial vectors of spectral
-    normalisation. `augmentations`: augmentations that suit the data. `classes`: number of labels that the networks use,
-    0 for none. `captions`: how the captions are written that the networks use instead, None for none. `extensions`:
-    what the model adds.
+    `networks`: "generator" and "discriminator". `generator`: of the initial vectors of spectral normalisation.
+    `augmentations`: suitable ones. `classes`: number of labels that are used. `extensions`: what the model adds.
     """
     if options.constraint == "spectral_norm":
         for module in networks["discriminator"].modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
                 spectral_norm(module, generator)
     turnable = turnable_knobs(options, augmentations, extensions.knobs)
-    is_conditional = bool(classes) or captions is not None
+    is_conditional = bool(classes) or extensions.captions is not None
     phases = AdversarialPhases(options, LOSSES[options.loss], tuple(augmentations), is_conditional, extensions)
     lazy = (Phase("penalties", ("discriminator",), phases.lazy_penalties, when=phases.is_penalty_due),)
     return Model(
@@ -70,7 +66,7 @@ def adversarial_model(
         logits=phases.logits_of_reals,
         memory=lecam_memory(torch.device("cpu")),
         num_classes=classes,
-        captions=captions,
+        captions=extensions.captions,
         mixed_precision=bool(augmentations),
         probability=LOSSES[options.loss].probability,
         ideal=phases.ideal_loss,

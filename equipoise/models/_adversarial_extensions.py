@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from equipoise.core.captions import Captions
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.model import Moment, Networks, Phase
 from equipoise.losses.adversarial import WeightedPenalty
@@ -64,14 +65,16 @@ class Extensions:
     """What a model adds to adversarial training.
 
     `knobs`: class of its knobs; those that it adds always act. `draw`: how fakes are drawn in training, None for
-    normal latents; random numbers come from the generator of the moment. `prepare(networks, moment)`: runs at the start
-    of the discriminator's phase, such as to set the level of growing networks. `transform(samples, moment)`: last
-    change of all inputs of the discriminator, after augmentation and noise. `discriminator_terms`, `generator_terms`:
-    of L_D and L_G. `phases`: run after the generator's.
+    normal latents; random numbers come from the generator of the moment. `captions`: how the captions are written that
+    the networks take instead of labels, None for none. `prepare(networks, moment)`: runs at the start of the
+    discriminator's phase, such as to set the level of growing networks. `transform(samples, moment)`: last change of
+    all inputs of the discriminator, after augmentation and noise. `discriminator_terms`, `generator_terms`: of L_D and
+    L_G. `phases`: run after the generator's.
     """
 
     knobs: type[AdversarialKnobs] = AdversarialKnobs
     draw: Draw | None = None
+    captions: Captions | None = None
     prepare: Callable[[Networks, AdversarialMoment], None] = do_nothing
     transform: Callable[[Tensor, AdversarialMoment], Tensor] | None = None
     discriminator_terms: Terms = no_terms

@@ -62,9 +62,7 @@ class GigaGAN:
     penalty_interval: int = 8
     optimizer: OptimizerName = "adam"
     latent_dim: int = 64
-    knobs: Mapping[str, float] = field(
-        default_factory=lambda: {**LEARNING, "r1_gamma": 0.1, "ema_half_life": 2000}
-    )
+    knobs: Mapping[str, float] = field(default_factory=lambda: {**LEARNING, "r1_gamma": 0.1, "ema_half_life": 2000})
     # Networks
     width: int = 64
     channel_base: int = 512
@@ -105,9 +103,11 @@ class GigaGAN:
             networks,
             generator,
             augmentations=suitable_augmentations(spec),
-            captions=spec.captions,
             extensions=Extensions(
-                knobs=GigaGANKnobs, draw=TextTraining(self.latent_dim).draw, discriminator_terms=matching_terms
+                knobs=GigaGANKnobs,
+                draw=TextTraining(self.latent_dim).draw,
+                captions=spec.captions,
+                discriminator_terms=matching_terms,
             ),
         )
         return dataclasses.replace(model, generate=generate, samplings=frozenset({"psi"}))

@@ -24,7 +24,7 @@ def enlarge(images: Tensor, factor: int) -> Tensor:
     return interpolate(images, scale_factor=float(factor), mode="bicubic", align_corners=False)
 
 
-class ResidualBlock(nn.Module):
+class DetailBlock(nn.Module):
     """Block x + 0.1 f(x) of two 3 x 3 convolutions with a leaky ReLU between them, without normalisation."""
 
     def __init__(self, width: int) -> None:
@@ -46,7 +46,7 @@ class EnlargingNetwork(nn.Module):
         super().__init__()
         self.factor = 2**doublings
         self.entry = nn.Conv2d(channels, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(DetailBlock(width) for _ in range(blocks)))
         self.doubling = nn.ModuleList(nn.Conv2d(width, 4 * width, 3, padding=1) for _ in range(doublings))
         self.refining = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(doublings))
         self.output = nn.Conv2d(width, channels, 3, padding=1)
