@@ -15,7 +15,7 @@ from torch import Generator
 
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
-from equipoise.core.knobs import check_turnable
+from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.model import Model, Phase
 from equipoise.core.teacher import Teacher
 from equipoise.core.validation import check_above, check_at_least
@@ -102,26 +102,8 @@ class Distillation:
         Raises SettingError for other data, or if the teacher is not a diffusion model.
         """
         teacher = self.teacher or Teacher("edm")
-        taught: Model[DistillationKnobs] = catalog.build("models", teacher.model, teacher.options).build(
-            spec, generator
-        )
-        denoiser = taught.networks.get("generator")
-        if not isinstance(denoiser, Denoiser):
-            raise SettingError(
-                f"distill learns from a trained diffusion model, and {teacher.model} is none; use --from with a run of "
-                "edm or ddpm"
-            )
-        first = self.start or FIRST_LEVELS[self.objective]
-        settings = DistillationSettings(
-            objective=self.objective,
-            levels=karras_levels(self.steps + 1, LOWEST_LEVEL, first)[: self.steps],
-            noise=(self.noise_low, self.noise_high),
-            alpha=self.alpha,
-            boundary=LOWEST_LEVEL,
-            intervals=self.intervals,
-            shape=spec.shape,
-            is_conditional=taught.num_classes > 0,
-        )
+        taught, denoiser = build_teacher(teacher, spec, generator)
+        settings = self.settings(spec.shape, is_conditional=taught.num_classes > 0)
         phases, turnable = DistillationPhases(settings), self.turnable_knobs(settings)
         check_turnable(self.knobs, turnable, "distill")
         return Model(
@@ -150,9 +132,35 @@ class Distillation:
             inherits={"generator": "generator", "discriminator.denoiser": "generator", TEACHER: "generator"},
         )
 
+    def settings(self, shape: tuple[int, ...], *, is_conditional: bool) -> DistillationSettings:
+        """Return what is the same in all steps of a run."""
+        first = self.start or FIRST_LEVELS[self.objective]
+        return DistillationSettings(
+            objective=self.objective,
+            levels=karras_levels(self.steps + 1, LOWEST_LEVEL, first)[: self.steps],
+            noise=(self.noise_low, self.noise_high),
+            alpha=self.alpha,
+            boundary=LOWEST_LEVEL,
+            intervals=self.intervals,
+            shape=shape,
+            is_conditional=is_conditional,
+        )
+
     def turnable_knobs(self, settings: DistillationSettings) -> frozenset[str]:
         """Return the names of the knobs that act: weights only where there is another term."""
         compares_scores = settings.objective in ("matching", "identity")
         inactive = set() if settings.objective != "adversarial" else {"matching_weight"}
         inactive |= set() if compares_scores else {"head_weight"}
         return frozenset(DistillationKnobs.ranges()) - inactive
+
+
+def build_teacher(teacher: Teacher, spec: DataSpec, generator: Generator) -> tuple[Model[Knobs], Denoiser]:
+    """Build the model of a teacher, and return it with its network. Raises SettingError if it is no diffusion model."""
+    model: Model[Knobs] = catalog.build("models", teacher.model, teacher.options).build(spec, generator)
+    denoiser = model.networks.get("generator")
+    if not isinstance(denoiser, Denoiser):
+        raise SettingError(
+            f"distill learns from a trained diffusion model, and {teacher.model} is none; use --from with a run of edm "
+            "or ddpm"
+        )
+    return model, denoiser
