@@ -71,7 +71,7 @@ class DDGAN:
     optimizer: OptimizerName = "adam"
     latent_dim: int = 32
     knobs: Mapping[str, float] = field(
-        default_factory=lambda: {"lr_g": 5e-4, "lr_d": 5e-4, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 1.0}
+        default_factory=lambda: {"lr_g": 1e-3, "lr_d": 5e-4, "beta1": 0.0, "beta2": 0.99, "r1_gamma": 0.05}
     )
     # Networks
     denoising_steps: int = 4
