@@ -156,9 +156,13 @@ def choose_evaluation_interval(experiment: Experiment) -> Experiment:
 
 
 def load_initial_weights(training: Training, experiment: Experiment) -> None:
-    """Load the weights of another run if the experiment names one; store the initial weights for rollbacks."""
-    if experiment.start_from:
-        training.transferred = transfer_weights(training.state, Path(experiment.start_from))
+    """Load the weights of another run if the experiment names one; store the initial weights for rollbacks.
+
+    Raises SettingError if the model inherits weights and the experiment names no run.
+    """
+    if experiment.start_from or training.state.model.inherits:
+        start_from = require(experiment.start_from, "start_from")
+        training.transferred = transfer_weights(training.state, Path(start_from))
     if training.pilot.settings.repair is not None:
         training.rollback_points.initial = initial_tensors(training.state)
 

@@ -120,6 +120,13 @@ def test_resume_needs_the_same_teacher(teacher: Path, tmp_path: Path, change: st
     assert "\n" not in str(error.value)
 
 
+def test_student_is_not_trained_by_an_untrained_teacher(teacher: Path) -> None:
+    """The name of the run was removed from a completed experiment."""
+    experiment = dataclasses.replace(complete(student_of(teacher)), start_from=None)
+    with pytest.raises(SettingError, match="the experiment lacks 'start_from'; add it again"):
+        launch.load_initial_weights(assemble(experiment, None), experiment)
+
+
 def test_student_without_a_teacher(error_line: ErrorLine) -> None:
     line = error_line("train", "digits", "--model", "distill")
     assert "distill learns from a trained diffusion model; add --from RUN" in line
