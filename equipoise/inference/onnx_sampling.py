@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-Images = npt.NDArray[np.float32]
-DenoiseImages = Callable[[Images, float], Images]
+FloatImages = npt.NDArray[np.float32]
+DenoiseImages = Callable[[FloatImages, float], FloatImages]
 """Function of noisy images (N, C, H, W) and their noise level that estimates the clean images."""
 BATCH = 16
 
 
-def heun(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random: np.random.Generator) -> Images:
+def heun(
+    denoise: DenoiseImages, noisy: FloatImages, levels: Sequence[float], random: np.random.Generator
+) -> FloatImages:
     """Solve by Heun's method; the step to 0 is Euler's (Karras et al. 2022, algorithm 1)."""
     for level, following in pairwise(levels):
         slope = (noisy - denoise(noisy, level)) / level
@@ -33,9 +35,11 @@ def heun(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random:
     return noisy
 
 
-def dpm_2m(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random: np.random.Generator) -> Images:
+def dpm_2m(
+    denoise: DenoiseImages, noisy: FloatImages, levels: Sequence[float], random: np.random.Generator
+) -> FloatImages:
     """Solve by DPM-Solver++(2M) (Lu et al. 2022, algorithm 2)."""
-    previous: Images | None = None
+    previous: FloatImages | None = None
     last_step = 0.0
     for level, following in pairwise(levels):
         estimate = denoise(noisy, level)
@@ -48,7 +52,9 @@ def dpm_2m(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], rando
     return noisy
 
 
-def ddim(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random: np.random.Generator) -> Images:
+def ddim(
+    denoise: DenoiseImages, noisy: FloatImages, levels: Sequence[float], random: np.random.Generator
+) -> FloatImages:
     """Follow DDIM (Song et al. 2021): Euler's method."""
     for level, following in pairwise(levels):
         estimate = denoise(noisy, level)
@@ -56,7 +62,9 @@ def ddim(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random:
     return noisy
 
 
-def ancestral(denoise: DenoiseImages, noisy: Images, levels: Sequence[float], random: np.random.Generator) -> Images:
+def ancestral(
+    denoise: DenoiseImages, noisy: FloatImages, levels: Sequence[float], random: np.random.Generator
+) -> FloatImages:
     """Follow DDPM's reverse process (Ho et al. 2020), with noise from `random`."""
     for level, following in pairwise(levels):
         estimate, share = denoise(noisy, level), (following / level) ** 2
@@ -69,13 +77,13 @@ SAMPLER_FUNCTIONS = {"heun": heun, "dpm_2m": dpm_2m, "ddim": ddim, "ancestral": 
 
 
 def guide(
-    evaluate: Callable[[Images, float, npt.NDArray[np.int64] | None], Images],
+    evaluate: Callable[[FloatImages, float, npt.NDArray[np.int64] | None], FloatImages],
     labels: npt.NDArray[np.int64] | None,
     weight: float | None,
 ) -> DenoiseImages:
     """Return a denoiser with classifier-free guidance of a weight; None and 1 for the conditional denoiser."""
 
-    def denoise(noisy: Images, level: float) -> Images:
+    def denoise(noisy: FloatImages, level: float) -> FloatImages:
         conditional = evaluate(noisy, level, labels)
         if labels is None or weight in (None, 1):
             return conditional
@@ -85,16 +93,16 @@ def guide(
     return denoise
 
 
-def open_denoiser(path: Path) -> Callable[[Images, float, npt.NDArray[np.int64] | None], Images]:
+def open_denoiser(path: Path) -> Callable[[FloatImages, float, npt.NDArray[np.int64] | None], FloatImages]:
     """Return the denoiser of a file as a function of noisy images, a noise level, and labels or None."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def evaluate(noisy: Images, level: float, labels: npt.NDArray[np.int64] | None) -> Images:
+    def evaluate(noisy: FloatImages, level: float, labels: npt.NDArray[np.int64] | None) -> FloatImages:
         inputs: dict[str, object] = {"noisy": noisy, "sigma": np.full(len(noisy), level, np.float32)}
         (estimate,) = session.run(None, inputs if labels is None else {**inputs, "label": labels})
-        result: Images = estimate
+        result: FloatImages = estimate
         return result
 
     return evaluate
