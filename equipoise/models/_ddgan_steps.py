@@ -87,7 +87,7 @@ class DenoisingSteps:
         images, rest = latent[:, :size].unflatten(1, self.shape), latent[:, size:]
         for start, end in zip(times, (*times[1:], 0), strict=True):
             z, noise, rest = rest.tensor_split((self.latent_dim, self.latent_dim + size), dim=1)
-            before, after = (torch.full((len(latent),), time, device=latent.device) for time in (start, end))
+            before, after = (torch.full((latent.shape[0],), time, device=latent.device) for time in (start, end))
             clean = networks["generator"](images, before, z, condition).float()
             images = clean if end == 0 else chain.step_back(clean, images, noise.view_as(images), before, after)
         return images
