@@ -48,12 +48,7 @@ MEASURES: Mapping[str, RunMeasure] = {
         lambda run: None if run.cpu is None else run.cpu + run.start_cpu,
     ),
     "spread": RunMeasure("standard deviation of the score over the last fifth", "lower", False, lambda run: run.spread),
-    "score_drop": RunMeasure(
-        "drop from the best to the last score",
-        "lower",
-        False,
-        lambda run: None if run.best is None or run.last is None else run.best - run.last,
-    ),
+    "score_drop": RunMeasure("drop from the best to the last score", "lower", False, lambda run: run.score_drop),
 }
 """Measures besides the metrics of the tasks, and `failed`, the share of failed runs."""
 FAILED = "failed"

@@ -99,7 +99,9 @@ def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[]
             return True
         required = plan_runs.required_run(plan, run)
         if required is not None and not is_run_done(folder, plan, required):
-            raise RunError(f"{run.name} needs the run {required.name}, which failed or has not ended; run that one first")
+            raise RunError(
+                f"{run.name} needs the run {required.name}, which failed or has not ended; run that one first"
+            )
         if plan_runs.trained_run(plan, run) == run:
             start = plan_runs.start_run(plan, run)
             options = options_of_run(folder, run, plan)

@@ -84,6 +84,13 @@ class RunResult:
         return plan_runs.TaskSetting(self.task, self.regime).name
 
     @property
+    def score_drop(self) -> float | None:
+        """The difference of the best and the last score; None for a run that did not end, or was evaluated once."""
+        return (
+            self.best - self.last if self.best is not None and self.last is not None and len(self.curve) > 1 else None
+        )
+
+    @property
     def counts(self) -> bool:
         """Whether the run enters the statistics: it has ended or failed, and its score is known."""
         return self.state != "unfinished" and self.score is not None

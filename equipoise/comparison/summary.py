@@ -184,7 +184,7 @@ def _summarise_arm(
         diverged=sum(run.state == "diverged" for run in runs),
         crashed=sum(run.state == "failed" for run in runs),
         ended=sum(run.state == "ended" for run in runs),
-        score_drop=_estimate(aggregate.estimate_mean, group_by_setting(runs, _score_drop)),
+        score_drop=_estimate(aggregate.estimate_mean, group_by_setting(runs, lambda run: run.score_drop)),
         spread=_estimate(aggregate.estimate_mean, group_by_setting(runs, lambda run: run.spread)),
         collapse=_estimate(aggregate.estimate_mean, group_by_setting(runs, lambda run: run.collapse)),
         rollbacks=sum(run.rollbacks for run in runs),
@@ -245,10 +245,6 @@ def _estimate(
 ) -> IntervalEstimate | None:
     """Estimate a statistic; None without runs."""
     return statistic(groups) if groups else None
-
-
-def _score_drop(run: RunResult) -> float | None:
-    return None if run.best is None or run.last is None else run.best - run.last
 
 
 def _differences(first: ScoresBySetting, second: ScoresBySetting) -> aggregate.ScoreArray:

@@ -68,7 +68,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
     folder, plan = ComparisonFolder(path.parent / "out"), load_plan(path)
     create_or_open(folder, plan, path.read_text())
     execution.execute_anchors(folder, SETTING)
-    with pytest.raises(RunError, match=r"ring\.short\.seed0 needs the run ring\.small\.seed0, which failed or has not ended"):
+    with pytest.raises(
+        RunError, match=r"ring\.short\.seed0 needs the run ring\.small\.seed0, which failed or has not ended"
+    ):
         execution.execute_run(folder, run("short"), lambda: False)
     for arm in plan.arms:
         assert execution.execute_run(folder, run(arm), lambda: False)
@@ -110,6 +112,8 @@ def test_a_shared_run_is_trained_once_and_sampled_as_its_arm_says(models: Compar
     own, shared = result(models, "small"), result(models, "short")
     assert (shared.steps, shared.cpu, shared.weights, shared.model) == (own.steps, own.cpu, own.weights, "mlp")
     assert shared.also["modes"] <= own.also["modes"]
+    assert own.score_drop is not None
+    assert shared.score_drop is None, "of an arm that is evaluated once"
     recorded = measurements.read_measurements(models.measurements(run("short")))
     assert [one.step for one in recorded] == [12]
     plan = open_comparison(models).plan
