@@ -168,7 +168,7 @@ def _compare(
     else:
         difference = aggregate.estimate_mean({setting: values[:, 0] - values[:, 1]})
         low, high = difference.low, difference.high
-    if (values[:, 0] == values[:, 1]).all():
+    if len(pairs) > 1 and (values[:, 0] == values[:, 1]).all():
         return difference, "equal"
     if len(pairs) < 2 or low <= 0 <= high:
         return difference, "undecided"

@@ -22,6 +22,8 @@ HEIGHT = 3.4
 """Height of a panel in inches: more than that of a curve, for the names of the arms."""
 LINES = ("-", "--", ":")
 """Line styles; the colours start again with the next one."""
+LABEL_SHIFTS = (4, 14, -10, -20)
+"""Heights of names beside their points, in points, so that those of neighbours do not cover each other."""
 MOST_COLUMNS = 2
 """Panels in a row on a desktop: names of arms need room."""
 
@@ -78,6 +80,7 @@ def _use_log_scale(axes: "Axes") -> None:
 def _plot_points(axes: "Axes", plan: ComparisonPlan, points: Mapping[str, tuple[float, IntervalEstimate]]) -> None:
     """Plot one point per arm with its name; arms that share a run are connected, the cheapest samples first."""
     styles = _styles(plan)
+    places = {name: place for place, name in enumerate(sorted(points, key=lambda n: points[n][0]))}
     for trained in dict.fromkeys(plan.arms[name].run or name for name in points):
         names = sorted((name for name in points if trained in (name, plan.arms[name].run)), key=lambda n: points[n][0])
         colour, line = styles[trained]
@@ -86,7 +89,8 @@ def _plot_points(axes: "Axes", plan: ComparisonPlan, points: Mapping[str, tuple[
             cost, score = points[name]
             axes.plot([cost, cost], [score.low, score.high], color=colour, linewidth=1, alpha=0.6)
             axes.plot([cost], [score.value], "o", color=colour, markersize=5, markeredgecolor="white")
-            axes.annotate(name, (cost, score.value), xytext=(5, 4), textcoords="offset points", fontsize=7)
+            shift = LABEL_SHIFTS[places[name] % len(LABEL_SHIFTS)]
+            axes.annotate(name, (cost, score.value), xytext=(5, shift), textcoords="offset points", fontsize=7)
 
 
 def _training_figure(plan: ComparisonPlan, blocks: Sequence[Block], columns: int) -> "Figure":

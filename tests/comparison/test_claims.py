@@ -40,6 +40,7 @@ def rows(row: Row, first: list[float], second: list[float], **fields: object) ->
         ([0.3, 0.31, 0.3], [0.8, 0.81, 0.79], "opposite", "Does not hold here: the opposite does."),
         ([0.8, 0.3, 0.5], [0.5, 0.5, 0.5], "undecided", "Undecided here: of 1 comparisons 1 undecided."),
         ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5], "equal", "Does not hold here: of 1 comparisons no difference in 1."),
+        ([0.5], [0.5], "undecided", "Undecided here: of 1 comparisons 1 undecided."),
         ([0.8], [0.3], "undecided", "Undecided here: of 1 comparisons 1 undecided."),
     ],
 )
