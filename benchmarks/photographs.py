@@ -140,11 +140,13 @@ SCREEN = (
 )
 WINNER = "dcgan_narrow_rp_16"
 NOTES = (
-    "Not measured: budgets above 5 minutes; GPUs; several threads; sizes other than 64 pixels; more than one seed; a "
-    "live metric, which costs every arm time and lets it keep its best weights; labels and transparency. The other "
-    "models had one or two settings each, on one set, in 1.5 minutes. Settings of papers take seconds per step on one "
-    "thread (see [arms](#arms)), a few dozen steps in 5 minutes, and were not run. More time can turn the order: large "
-    "models gain most from it.",
+    "Not measured: budgets above 5 minutes; 100 pictures, and all of the large sets; the sets `stamps`, `icons`, "
+    "`openmoji` and `digits`; GPUs; several threads; sizes other than 64 pixels; more than one seed; a live metric, "
+    "which costs every arm time and lets it keep its best weights; labels and transparency. The other models had one "
+    "or two settings each, on one set, in 1.5 minutes. Settings of papers take 3.4 (`dcgan_paper`), 8.1 "
+    "(`fastgan_paper`), 8.4 (`sngan_paper`) and 11.0 (`wgan_gp_paper`) CPU seconds per step, measured once on the busy "
+    "machine: 27 to 90 steps in 5 minutes. They were not run, nor were those of the other models, whose networks are "
+    "larger. More time can turn the order: large models gain most from it.",
 )
 PAIR = ("default", WINNER)
 WIDE = "dcgan_rp_16"
