@@ -8,6 +8,8 @@ from typing import Any
 SEEDS = (0, 1, 2)
 RELATIVISTIC = {"loss": "relativistic"}
 BOTH_PENALTIES = {"r1_gamma": 1.0, "r2_gamma": 1.0}
+SAGAN_RATES = {"lr_g": 1e-4, "lr_d": 4e-4}
+"""Zhang 2019, section 5."""
 CHEAP_KNOBS = frozenset({"lr_g", "lr_d", "beta1", "beta2", "ema_half_life"})
 """Knobs whose value does not change the cost of a step."""
 
@@ -150,7 +152,14 @@ def small_arms() -> list[Arm]:
         return arm(f"{model}, rates {rate:g}", model, knobs={"lr_g": rate, "lr_d": rate})
 
     return [
-        *(arm("dcgan"), arm("stylegan2"), arm("progan"), arm("sagan"), with_rates("sagan", 1e-3), arm("fastgan")),
+        *(
+            arm("dcgan"),
+            arm("stylegan2"),
+            arm("progan"),
+            arm("sagan"),
+            arm("sagan, rates of the paper", "sagan", knobs=SAGAN_RATES),
+            arm("fastgan"),
+        ),
         *(with_rates("fastgan", 1e-3), arm("biggan"), with_rates("biggan", 1e-3), arm("r3gan"), arm("stylegan")),
         *(arm("stylegan3"), arm("sngan", options={"conditional": True})),
     ]

@@ -52,8 +52,8 @@ def tables_of_rows(measured: Measured) -> Iterable[str]:
     yield from (sweep_table(measured, "emoji", "psi"), sweep_table(measured, "emoji", "truncation"))
     yield from ("## Emoji, 16 pixels, 20 CPU seconds", quality_table(measured, "emoji 16"))
     yield (
-        "A first look, 300 samples each. Steps cost less than at 32 pixels: a quarter to a half. Learning rates in the "
-        "names are those of both networks; the others are the defaults of the commit above."
+        "A first look, 300 samples each. Steps cost a quarter to three quarters of those at 32 pixels. Rates in names "
+        "are those of both networks."
     )
     yield from ("## 100 emoji, 32 pixels, 100 CPU seconds", quality_table(measured, "100 emoji"))
     yield from ("## Emoji, 64 pixels, 150 CPU seconds", quality_table(measured, "emoji 64"))
