@@ -2,14 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from equipoise.core.data import DataSet, Suggestion
 from equipoise.experiment.settings import Experiment
 
 if TYPE_CHECKING:
     import torch
 
+    from equipoise.core.data import DataSet, Suggestion
 
-def suggested_settings(experiment: Experiment, data: DataSet) -> Suggestion:
+
+def suggested_settings(experiment: Experiment, data: "DataSet") -> "Suggestion":
     """Return what a data set suggests: on a CPU its settings for one, unless the user chose a model.
 
     Batch size and controller were measured together with the model, and are not those for another one. Raises
@@ -24,7 +25,7 @@ def suggested_settings(experiment: Experiment, data: DataSet) -> Suggestion:
     return suggested.on_cpu
 
 
-def suggestion_reason(experiment: Experiment, data: DataSet, device: "torch.device") -> tuple[str, ...]:
+def suggestion_reason(experiment: Experiment, data: "DataSet", device: "torch.device") -> tuple[str, ...]:
     """Return why a completed experiment has the settings that its data set suggests for a device; none for others."""
     suggested = data.suggestion
     if device.type == "cpu" and suggested.on_cpu is not None:

@@ -173,7 +173,7 @@ def test_list_describes_a_plug(call, name: str) -> None:
     assert all(option in out and about["text"] for option, about in plug["options"].items())
     assert (Path(cli.__file__).parents[2] / plug["page"]).exists()
     if name == "dcgan":
-        assert {"lab32", "celeba64"} == plug["presets"].keys()
+        assert {"lab32", "celeba64", "cpu64"} == plug["presets"].keys()
         assert plug["knobs"]["lr_g"]["value"] == 2e-3
         assert "hinge" in plug["options"]["loss"]["values"]
 

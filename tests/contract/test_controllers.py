@@ -10,12 +10,13 @@ import pytest
 
 from equipoise.core import catalog
 from equipoise.core.controller import RunFacts, resolve_controller, state_from_json, state_to_json
-from equipoise.core.knobs import AdversarialKnobs, Knobs
+from equipoise.core.knobs import Knobs
 from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
+from equipoise.models._diffusion import DiffusionKnobs
 
 NAMES = catalog.names("controllers")
 CONTROLLERS = [*NAMES, *(f"{name}:{preset}" for name in NAMES for preset in catalog.presets("controllers", name))]
-BASE = AdversarialKnobs().with_values({"lr_g": 1e-3, "augment_p": 0.1, "r1_gamma": 1.0})
+BASE = DiffusionKnobs().with_values({"lr_g": 1e-3, "augment_p": 0.1, "r1_gamma": 1.0})
 NEEDS_ONE_OF = {"learnable:brief": {"instance_noise"}}
 """Controllers that are refused unless one of these knobs acts."""
 
@@ -125,7 +126,7 @@ def test_arguments_are_not_modified(name: str) -> None:
 def test_every_change_has_a_reason(name: str) -> None:
     controller = catalog.build("controllers", name)
     knobs = BASE
-    assert controller.required_knobs() <= AdversarialKnobs.ranges().keys()
+    assert controller.required_knobs() <= DiffusionKnobs.ranges().keys()
     for turn in decisions(controller, controller.initial(BASE)):
         assert all(turn.reasons.get(name) for name in knobs.differences(turn.knobs))
         knobs = BASE.step_towards(turn.knobs)

@@ -65,7 +65,8 @@ def with_frequent_decisions(choice: PlugSpec, folder: Path) -> PlugSpec:
 
 def prepare(choice: PlugSpec, folder: Path) -> tuple[Training, Run]:
     """Prepare a run with checkpoints every 10 steps and samples at every 10th reading."""
-    model = PlugSpec("dcgan", {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
+    name = "diffusion_gan" if choice.name == "ada:diffusion" else "dcgan"
+    model = PlugSpec(name, {"width": 4, "latent_dim": 6, "loss": "non_saturating"})
     experiment = complete(
         Experiment(
             data=PlugSpec("digits"),

@@ -102,7 +102,7 @@ def test_section_of_a_knob_names_models_controllers_and_repairs(reference: Modul
     weight, rate = reference.PARTS["knob"]("gp_weight"), reference.PARTS["knob"]("lr_d")
     models = next(line for line in weight.splitlines() if "Initial value" in line)
     assert "[wgan_gp](models/wgan_gp.md) 10." in models
-    assert "no effect in acgan, biggan, cgan, cyclegan, dcgan, dirac" in models
+    assert "no effect in acgan, biggan, cgan, cyclegan, dcgan, ddgan, ddpm, diffusion_gan, dirac" in models
     assert "Repair does not change it." in weight
     controllers = next(line for line in rate.splitlines() if line.startswith("- Changed by "))
     assert "[annealed](controllers/annealed.md)" in controllers

@@ -211,7 +211,7 @@ def test_labels_are_sampled_from_those_of_the_reals(trained: Path, monkeypatch: 
     generate_samples(trained, generator, 2000, 0, labels)
     assert set(labels_used[0].tolist()) == {3, 7}
     assert (labels_used[0] == 3).float().mean() == pytest.approx(0.75, abs=0.05)
-    with pytest.raises(DataError, match="takes labels, but the reals have no labels"):
+    with pytest.raises(DataError, match="takes labels, but the reals have none"):
         generate_samples(trained, generator, 10, 0, None)
 
 

@@ -141,7 +141,7 @@ def test_loss_constraint_and_size_become_options(file: Path) -> None:
     assert (experiment.loss, experiment.constraint, experiment.image_size) == (None, None, None)
     assert experiment.model is not None
     assert (experiment.model.options["loss"], experiment.model.options["constraint"]) == ("hinge", "spectral_norm")
-    assert experiment.data == PlugSpec("digits", {"image_size": 16, "training_images": None})
+    assert experiment.data == PlugSpec("digits", {"image_size": 16, "training_images": None, "balance": False})
 
 
 def test_flags_take_precedence_over_file(file: Path) -> None:

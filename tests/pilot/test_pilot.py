@@ -216,7 +216,7 @@ def test_a_required_knob_without_effect_is_refused(create_loop) -> None:
     with pytest.raises(
         SettingError, match="lr_d has no effect in this loop; knobs that have an effect: beta1, beta2, lr_g"
     ):
-        Pilot("annealed", steps=10, optimizers=only)
+        Pilot(annealed(lr_d="cosine(1e-3, 1e-4)"), steps=10, optimizers=only)
     acting = frozenset({"lr_g", "lr_d"})
     with pytest.raises(
         SettingError, match="r1_gamma has no effect in this model; knobs that have an effect: lr_d, lr_g"

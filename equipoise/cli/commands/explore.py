@@ -1,6 +1,7 @@
 """Explore directions of the styles: principal components of w, each as a strip of samples, and as vectors."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
 from equipoise.cli.commands._sampling import (
@@ -21,6 +22,9 @@ from equipoise.cli.commands._trained_run import (
 )
 from equipoise.cli.output import print_result
 from equipoise.errors import SettingError
+
+if TYPE_CHECKING:
+    from equipoise.inference.spaces import SampleReference
 
 ORDER = 76
 EXAMPLES = (
@@ -95,13 +99,7 @@ def run(args: argparse.Namespace) -> int:
     check_overwrite([path, table], force=args.force)
     if not 0 < args.extent < 1e6:
         raise SettingError(f"extent = {args.extent:g}: it must be above 0; use a value such as 2")
-    start = None if args.start is None else parse_samples(args.start, args.seed, "--from")
-    if start is not None and len(start) != 1:
-        raise SettingError(f"--from takes one sample, not {len(start)}")
-    if start is None and args.psi is not None:
-        raise SettingError("--psi has no effect on the mean sample; select another one with --from, or omit --psi")
-    if start is not None:
-        check_psi_acts(args, start)
+    start = _parse_start(args)
     generator = load_generator(args)
     space = SpaceW(generator, sampling_of(args))
     generator.check_sampling(space.sampling)
@@ -130,3 +128,16 @@ def run(args: argparse.Namespace) -> int:
     text = f"{args.components} directions with {share:.0%} of the variance of w: {path}\nvectors: {table}"
     print_result(args.json, result, text)
     return 0
+
+
+def _parse_start(args: argparse.Namespace) -> "list[SampleReference] | None":
+    """Return the sample in the middle of the strips, or None for the mean sample. Raises SettingError."""
+    if args.start is None:
+        if args.psi is not None:
+            raise SettingError("--psi has no effect on the mean sample; select another one with --from, or omit --psi")
+        return None
+    start = parse_samples(args.start, args.seed, "--from")
+    if len(start) != 1:
+        raise SettingError(f"--from takes one sample, not {len(start)}")
+    check_psi_acts(args, start)
+    return start

@@ -122,13 +122,16 @@ def _build_model(name: str) -> "Model[Knobs] | None":
     """Build a model with its default options, on the first kind of data that it supports; None if there is none."""
     import torch
 
+    from equipoise.core.captions import Captions
     from equipoise.core.data import DataSpec
     from equipoise.core.tokens import ENDING, Vocabulary
 
     recipe = catalog.build("models", name)
+    captions = Captions(Vocabulary((ENDING, "red", "apple")), 4, ("red apple",))
     specs = (
         *(DataSpec((1, 32, 32), classes=10), DataSpec((3, 32, 32), source=(3, 32, 32), paired=("train", "held_out"))),
-        *(DataSpec((2,)), DataSpec((1,)), DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b")))),
+        *(DataSpec((3, 32, 32), captions=captions), DataSpec((2,)), DataSpec((1,))),
+        DataSpec((7,), vocabulary=Vocabulary((ENDING, "a", "b"))),
     )
     for spec in specs:
         try:

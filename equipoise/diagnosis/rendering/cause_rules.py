@@ -248,6 +248,13 @@ def _never_learned(evidence: Mapping[str, float], onset: Onset) -> str:
     )
 
 
+def _adversarial_dominance(evidence: Mapping[str, float], onset: Onset) -> str:
+    return (
+        f"the weight of the adversarial term is too large for the other terms, {onset}, or those are already met; the "
+        "log cannot tell which"
+    )
+
+
 def _broken_metric(evidence: Mapping[str, float], onset: Onset) -> str:
     value = next(iter(evidence.values()), math.nan)
     if "readings_without_change" in evidence:
@@ -292,6 +299,7 @@ CAUSE_RULES: Mapping[str, Rule] = {
     "generator_overpowering": _generator_overpowering,
     "saturated_loss": _saturated_loss,
     "never_learned": _never_learned,
+    "adversarial_dominance": _adversarial_dominance,
     "broken_metric": _broken_metric,
     "dead_discriminator": _dead,
 }
