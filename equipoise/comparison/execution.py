@@ -136,7 +136,8 @@ def _measure_samples(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpe
     The training time is that of this run. Returns the reason for its end.
     """
     trained = plan_runs.trained_run(plan, run)
-    path, reason = folder.run(trained), (final_event(Run(folder.run(trained))) or {})["reason"]
+    path = folder.run(trained)
+    reason: FinishReason = (final_event(Run(path)) or {})["reason"]
     if reason != "diverged":
         experiment = load_run_experiment(path)
         metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)

@@ -65,4 +65,4 @@ def _read(file: Path) -> dict[str, str]:
     if hashlib.sha256(content).hexdigest() != DIGEST:
         raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
     lines = content.decode().splitlines()[1:]
-    return dict(tuple(line.split("\t")) for line in lines)
+    return {code: caption for code, _, caption in (line.partition("\t") for line in lines)}

@@ -84,7 +84,8 @@ def gradient_share(first: Tensor, second: Tensor) -> Tensor:
     The ratio |b| / |a| is the adaptive weight of Esser 2021 (VQGAN), eq. 7, there at the last layer.
     """
     norm, other = (at_least_float32(gradient).norm() for gradient in (first, second))
-    return norm / (norm + other).clamp_min(torch.finfo(norm.dtype).tiny)
+    share: Tensor = norm / (norm + other).clamp_min(torch.finfo(norm.dtype).tiny)
+    return share
 
 
 def expand(values: Tensor, like: Tensor) -> Tensor:

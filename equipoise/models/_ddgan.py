@@ -117,7 +117,8 @@ class PairDiscriminator(Discriminator):
         logits: Tensor = self.last(features).squeeze(1)
         if self.projection is None or condition is None:
             return logits
-        return logits + (self.projection(condition) * features).sum(1)
+        projected: Tensor = (self.projection(condition) * features).sum(1)
+        return logits + projected
 
 
 class PairBlock(nn.Module):

@@ -84,7 +84,7 @@ class DenoisingSteps:
         times = self.times(sampling.steps)
         chain = continuous_chain(self.length, latent.device)
         size = self.shape[0] * self.shape[1] * self.shape[2]
-        images, rest = latent[:, :size].unflatten(1, self.shape), latent[:, size:]
+        images, rest = latent[:, :size].view(-1, *self.shape), latent[:, size:]
         for start, end in zip(times, (*times[1:], 0), strict=True):
             z, noise, rest = rest.tensor_split((self.latent_dim, self.latent_dim + size), dim=1)
             before, after = (torch.full((latent.shape[0],), time, device=latent.device) for time in (start, end))

@@ -27,14 +27,15 @@ from equipoise.nn.diffusion_samplers import SAMPLERS
 from equipoise.nn.labelled_augment import augment_labelled
 
 K = TypeVar("K", bound=DenoisingKnobs)
+K_contra = TypeVar("K_contra", bound=DenoisingKnobs, contravariant=True)
 NOISE_BINS = ("lowest_noise", "low_noise", "high_noise", "highest_noise")
 """Terms of the loss: its mean over each quarter of the noise levels of a batch, in ascending order."""
 
 
-class NoiseSchedule(Protocol[K]):
+class NoiseSchedule(Protocol[K_contra]):
     """Noise levels of a model: those of training, and those of sampling."""
 
-    def sample(self, share: Tensor, knobs: K) -> Tensor:
+    def sample(self, share: Tensor, knobs: K_contra) -> Tensor:
         """Map shares (B,), uniform in (0, 1), to noise levels (B,), ascending."""
 
     def levels(self, sampler: SamplerName, count: int) -> Sequence[float]:

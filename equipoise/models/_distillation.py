@@ -224,7 +224,8 @@ class DistillationPhases:
         """Draw noise levels (count,), uniform on the scale of Karras 2022, eq. 5, with rho = 7 (Yin 2024, DMD2)."""
         low, high = (level ** (1 / RHO) for level in self.settings.noise)
         uniform = torch.rand(count, generator=moment.generator, device=moment.generator.device)
-        return (low + (high - low) * uniform) ** RHO
+        levels: Tensor = (low + (high - low) * uniform) ** RHO
+        return levels
 
     def logits_of_reals(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Tensor:
         """Compute the logits (B,) of noised reals."""

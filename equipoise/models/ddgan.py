@@ -8,7 +8,7 @@ one and a latent; the discriminator compares a step of the chain with a step bac
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from torch import Generator
 
@@ -26,7 +26,7 @@ from equipoise.models._adversarial_options import (
     validate_counts,
 )
 from equipoise.models._ddgan import DenoisingGenerator, PairDiscriminator
-from equipoise.models._ddgan_steps import DenoisingSteps
+from equipoise.models._ddgan_steps import DenoisingSteps, LogitsFunction
 from equipoise.models._denoising_options import unet_layout
 from equipoise.nn import latents
 
@@ -136,7 +136,7 @@ class DDGAN:
         return dataclasses.replace(
             model,
             phases=[dataclasses.replace(phase, loss=steps.loss_on_pairs(phase.loss)) for phase in model.phases],
-            logits=steps.logits_of_pairs(model.logits),
+            logits=steps.logits_of_pairs(cast(LogitsFunction, model.logits)),
             latent=lambda count, source, truncation: latents.normal(count, steps.latent_size, source, truncation),
             generate=steps.generate,
             samplings=frozenset({"steps"}),

@@ -121,7 +121,8 @@ class Denoiser(nn.Module):
 
         (σ² + d²) / (σ d)² for EDM (table 1), 1 / σ² for DDPM, which is its loss |ε̂ - ε|² (equation 14).
         """
-        return self.scale(sigma).output.square().reciprocal()
+        factors: Preconditioning = self.scale(sigma)
+        return factors.output.square().reciprocal()
 
 
 def _spread(values: Tensor) -> Tensor:

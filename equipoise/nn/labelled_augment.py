@@ -53,8 +53,8 @@ def augment_labelled(
     theta = torch.cat([matrix, -2 * (matrix @ shift[:, :, None])], dim=2)
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     changed = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    parts = (flip_x, flip_y, scale, turn.cos() - 1, turn.sin())
-    parts += (stretch * stretch_angle.cos(), stretch * stretch_angle.sin(), shift_x, shift_y)
+    parts = [flip_x, flip_y, scale, turn.cos() - 1, turn.sin()]
+    parts += [stretch * stretch_angle.cos(), stretch * stretch_angle.sin(), shift_x, shift_y]
     description = torch.stack(parts, dim=1)
     return torch.where((description != 0).any(1)[:, None, None, None], changed, images), description
 
@@ -62,7 +62,7 @@ def augment_labelled(
 def _rotations(angle: Tensor) -> Tensor:
     """Return matrices (B, 2, 2) that rotate by angles (B,)."""
     cos, sin = angle.cos(), angle.sin()
-    return torch.stack([cos, -sin, sin, cos], dim=1).unflatten(1, (2, 2))
+    return torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
 
 
 def _stretchings(angle: Tensor, exponent: Tensor) -> Tensor:

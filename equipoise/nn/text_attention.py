@@ -42,7 +42,8 @@ class DistanceAttention(nn.Module):
         """Transform (B, C, H, W) -> (B, C, H, W)."""
         value = self.value(maps).flatten(2)
         attended = (value @ self.weights(maps).transpose(1, 2)).unflatten(2, maps.shape[2:])
-        return maps + self.gamma * self.output(attended)
+        result: Tensor = maps + self.gamma * self.output(attended)
+        return result
 
 
 class CrossAttention(nn.Module):
@@ -73,4 +74,5 @@ class CrossAttention(nn.Module):
         """Transform (B, C, H, W) -> (B, C, H, W)."""
         attended = self.weights(maps, words, is_word) @ self.value(words)
         places = attended.transpose(1, 2).unflatten(2, maps.shape[2:])
-        return maps + self.gamma * self.output(places)
+        result: Tensor = maps + self.gamma * self.output(places)
+        return result
