@@ -23,7 +23,7 @@ from PIL import Image
 
 SIDE = 64
 SIZES = (100, 500)
-"""Numbers of training pictures, beside all of them."""
+"""Numbers of training pictures, in addition to all of them."""
 MAX_HELD_OUT = 1000
 CACHE = Path.home() / ".cache" / "equipoise-benchmarks"
 Image.MAX_IMAGE_PIXELS = None

@@ -23,7 +23,7 @@ HEIGHT = 3.4
 LINES = ("-", "--", ":")
 """Line styles; the colours start again with the next one."""
 LABEL_SHIFTS = (4, 14, -10, -20)
-"""Heights of names beside their points, in points, so that those of neighbours do not cover each other."""
+"""Heights of names next to their points, in points, so that those of neighbours do not cover each other."""
 MOST_COLUMNS = 2
 """Panels in a row on a desktop: names of arms need room."""
 

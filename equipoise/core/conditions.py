@@ -1,4 +1,4 @@
-"""Conditions of a model: the labels or captions that its generator takes beside a latent."""
+"""Conditions of a model: the labels or captions that its generator takes in addition to a latent."""
 
 import torch
 from torch import Tensor

@@ -41,7 +41,7 @@ ONNX = "generator.onnx"
 GRAPH_SAMPLINGS = ("psi", "cutoff", "noise")
 """Options of sampling that a graph can have built in; latents are its input."""
 DENOISING_SAMPLINGS = ("steps", "sampler", "guidance")
-"""Options of sampling that are written beside the graph of a denoiser."""
+"""Options of sampling that are exported with the graph of a denoiser."""
 
 
 @dataclass(frozen=True, slots=True)

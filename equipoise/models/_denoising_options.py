@@ -30,7 +30,7 @@ class DenoisingKnobs(Knobs):
     lr_g: float = knob(1e-3, 1e-6, 1e-2, "", "log", "learning rate of the denoiser")
     beta1: float = knob(0.9, 0, 0.95, "", "linear", "Adam's decay rate of the mean gradient", max_change=0.1)
     augment_p: float = knob(
-        0, 0, 0.8, "probability", "linear", "probability of each augmentation, of which the denoiser is told"
+        0, 0, 0.8, "probability", "linear", "probability of each augmentation, an input of the denoiser"
     )
 
 

@@ -38,7 +38,7 @@ MAX_LENGTH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class DDGAN:
-    """Options of denoising diffusion GANs, beside AdversarialOptions in _adversarial_options.py.
+    """Options of denoising diffusion GANs, besides AdversarialOptions in _adversarial_options.py.
 
     `latent_dim`: length of the latent z of a step. `denoising_steps`: T. `patch`, `width`, `multipliers`, `blocks`,
     `attention`: of the U-Net of the generator, as in edm; the discriminator sees the same patches. `mapping_layers`:

@@ -1,7 +1,7 @@
 """Diffusion-GAN: the discriminator sees samples with a random amount of noise, which it knows (Wang et al. 2022).
 
 Wang, Zheng, He, Chen and Zhou 2022, "Diffusion-GAN: Training GANs with Diffusion". Real and generated samples are
-diffused alike, t steps along a chain of T, with t drawn anew for each sample; the discriminator has t as an input. T
+diffused alike, t steps along a chain of T, with t drawn for each sample; the discriminator has t as an input. T
 is a knob: the controller `ada:diffusion` raises it while the discriminator overfits, as in the paper. For T = 0, the
 model is `dcgan`, or `mlp` for points, to the bit.
 """

@@ -42,7 +42,7 @@ LEARNING: Mapping[str, float] = {"lr_g": 2e-3, "lr_d": 2e-3, "beta1": 0.0, "beta
 
 @dataclass(frozen=True, kw_only=True)
 class GigaGAN:
-    """Options of GigaGAN, beside AdversarialOptions in _adversarial_options.py.
+    """Options of GigaGAN, besides AdversarialOptions in _adversarial_options.py.
 
     `latent_dim`: numbers of a latent and of a style. `width`: largest number of channels. `channel_base`: a map has
     channel_base / side channels, up to `width`; side is 4, 8, 16, ... from the smallest map. `mapping_layers`: layers

@@ -1,4 +1,4 @@
-"""Augmentation of the training images of a denoiser, which is told how each image was changed.
+"""Augmentation of the training images of a denoiser, which has the change of each image as an input.
 
 Karras et al. 2022 ("Elucidating the Design Space of Diffusion-Based Generative Models"), appendix F.2: with the
 description as an input, augmentations do not leak into samples, which are generated for the description 0, "unchanged".

@@ -1,4 +1,4 @@
-"""Augmentation that the denoiser is told about (Karras 2022, appendix F.2)."""
+"""Augmentation that is an input of the denoiser (Karras 2022, appendix F.2)."""
 
 import math
 
