@@ -1,6 +1,5 @@
 """Arrays of the digits shipped with the package, for the data sets that use them."""
 
-import hashlib
 import io
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.core.data import Split
+from equipoise.core.digests import read_shipped
 from equipoise.data._arrays import resize_images
-from equipoise.errors import DataError
 
 FILE = Path(__file__).with_name("digits.npz")
 DIGEST = "795d518aa7b9efbb77e64c428faa4f349e695baae039b640a453e19d5fc7df31"
@@ -40,11 +39,6 @@ def _digits(size: int) -> tuple[Tensor, Tensor]:
 
 def read_digits(file: Path) -> tuple[Tensor, Tensor]:
     """Return images (5000, 1, 28, 28) uint8 and labels (5000,) int64. Raises DataError if the file is damaged."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
+    content = read_shipped(file, DIGEST)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return torch.from_numpy(arrays["images"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()

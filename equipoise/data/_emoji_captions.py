@@ -4,7 +4,6 @@ The vocabulary has the words of training captions. An emoji is left out if it ha
 word of its caption is known: neither can be asked for.
 """
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +11,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from equipoise.core.captions import Captions, split_words
+from equipoise.core.digests import read_shipped
 from equipoise.core.tokens import END, ENDING, Vocabulary
 from equipoise.data._text import words_by_frequency
-from equipoise.errors import DataError
 
 FILE = Path(__file__).with_name("openmoji_captions.txt")
 DIGEST = "e1622bfc9fcaae8270c84418eaa6e7cf1998fdd1cd8c997be1567bf81518ee64"
@@ -58,11 +57,6 @@ def _captions(codes: tuple[str, ...], border: int) -> EmojiCaptions:
 
 def _read(file: Path) -> dict[str, str]:
     """Return code -> caption. Raises DataError if the file is not the shipped one."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
+    content = read_shipped(file, DIGEST)
     lines = content.decode().splitlines()[1:]
     return {code: caption for code, _, caption in (line.partition("\t") for line in lines)}

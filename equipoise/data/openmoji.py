@@ -4,7 +4,6 @@ OpenMoji 17.0.0, the open-source emoji and icon project, https://openmoji.org, C
 next to this file. `scripts/build_openmoji.py` rebuilds the images and documents which emoji are excluded and why.
 """
 
-import hashlib
 import io
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,10 +15,11 @@ import torch
 from torch import Tensor
 
 from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
+from equipoise.core.digests import read_shipped
 from equipoise.data._arrays import check_training_images, group_by_class, resize_images
 from equipoise.data._emoji_captions import EmojiCaptions, emoji_captions
 from equipoise.data._pairs import ImageRows, PairedStream, UnpairedStream
-from equipoise.errors import DataError, SettingError
+from equipoise.errors import SettingError
 
 __all__ = ["OpenMoji"]
 
@@ -132,12 +132,7 @@ def _emoji(size: int) -> EmojiArrays:
 
 def _read(file: Path) -> EmojiArrays:
     """Read all emoji at 64 pixels. Raises DataError if the file is not the shipped one."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
+    content = read_shipped(file, DIGEST)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         colour = torch.from_numpy(arrays["colour"]).permute(0, 3, 1, 2).contiguous()
         outline, labels = torch.from_numpy(arrays["outline"]).unsqueeze(1), torch.from_numpy(arrays["labels"]).long()

@@ -3,7 +3,6 @@
 `scripts/train_digits_classifier.py` reproduces the weights from the digits shipped with the package.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +13,9 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from equipoise.core.digests import read_shipped
 from equipoise.core.metric import Bootstrap, MetricResult
-from equipoise.errors import DataError, UndefinedMetricError
+from equipoise.errors import UndefinedMetricError
 from equipoise.metrics._transparency import on_background
 
 FILE = Path(__file__).with_name("digits_classifier.safetensors")
@@ -85,12 +85,7 @@ def load() -> DigitsClassifier:
 
 def _read(file: Path) -> DigitsClassifier:
     """Load the network from a file. Raises DataError if it is not the shipped one."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
+    content = read_shipped(file, DIGEST)
     with torch.device("meta"):
         network = DigitsClassifier()
     network.load_state_dict(read_tensors(content), assign=True)

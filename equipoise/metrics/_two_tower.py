@@ -4,7 +4,6 @@
 generator. Image and text are compared by the cosine of their features (Radford et al. 2021, CLIP, section 2.3).
 """
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, interpolate, normalize
 
 from equipoise.core.captions import Captions
+from equipoise.core.digests import read_shipped
 from equipoise.core.tokens import END, Vocabulary
-from equipoise.errors import DataError
 from equipoise.metrics._digits_classifier import block
 from equipoise.metrics._transparency import on_background
 
@@ -111,12 +110,7 @@ def load() -> ShippedTowers:
 
 def _read(file: Path) -> ShippedTowers:
     """Load the networks from a file. Raises DataError if it is not the shipped one."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}; reinstall equipoise") from error
-    if hashlib.sha256(content).hexdigest() != DIGEST:
-        raise DataError(f"{file} is damaged: its SHA-256 is not the published one; reinstall equipoise")
+    content = read_shipped(file, DIGEST)
     with safe_open(file, "pt") as opened:
         words = tuple(json.loads(opened.metadata()["about"])["words"])
     with torch.device("meta"):

@@ -24,7 +24,7 @@ class MeasuredSettings(NamedTuple):
 
 
 ON_CPU = (MeasuredSettings((48, 96), "dcgan:cpu64", 16, "annealed", 20_000),)
-"""Measured with 100 to 500 pictures of 64 pixels in 1.5 to 5 minutes of one thread (benchmarks/photographs.md).
+"""Measured with 100 to 500 pictures, once 3,389, of 64 pixels, in 1.5 to 5 minutes of one thread: see EVIDENCE.
 
 More steps with fewer pictures each count most: 64 pixels leave one thread a few thousand of them in ten minutes. Other
 sizes, and devices other than CPUs, have the former settings: nothing was measured there.
