@@ -8,8 +8,6 @@ from typing import Any
 SEEDS = (0, 1, 2)
 RELATIVISTIC = {"loss": "relativistic"}
 BOTH_PENALTIES = {"r1_gamma": 1.0, "r2_gamma": 1.0}
-SAGAN_RATES = {"lr_g": 1e-4, "lr_d": 4e-4}
-"""Zhang 2019, section 5."""
 CHEAP_KNOBS = frozenset({"lr_g", "lr_d", "beta1", "beta2", "ema_half_life"})
 """Knobs whose value does not change the cost of a step."""
 
@@ -31,7 +29,7 @@ class Arm:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, float] = field(default_factory=dict)
-    batch_size: int = 64
+    batch_size: int = 16
     seeds: int = len(SEEDS)
 
     @property
@@ -97,7 +95,8 @@ def digit_arms() -> list[Arm]:
 
     def arm(name: str, *measures: str, model: str | None = None, **rest: Any) -> Arm:
         measures = ("digits", *measures)
-        return Arm(row="digits", name=name, model=model or name, seconds=75, data="digits", measures=measures, **rest)
+        rest = {"seconds": 75, "data": "digits", "batch_size": 64, **rest}
+        return Arm(row="digits", name=name, model=model or name, measures=measures, **rest)
 
     return [
         arm("projection", model="dcgan"),
@@ -111,7 +110,7 @@ def large_arms() -> list[Arm]:
     """Return models on emoji of 64 pixels, 150 s each, not measured by features that one of them was trained with."""
     rest: dict[str, Any] = {"data_options": {"image_size": 64}, "measures": ("mobilenet",), "seconds": 150}
     return [
-        Arm(row="emoji 64", name="projected", model="projected", batch_size=16, **rest),
+        Arm(row="emoji 64", name="projected", model="projected", **rest),
         Arm(row="emoji 64", name="dcgan", model="dcgan", **rest),
     ]
 
@@ -139,32 +138,6 @@ def loss_arms() -> list[Arm]:
     ]
 
 
-def small_arms() -> list[Arm]:
-    """Return models on emoji of 16 pixels, 20 s each: a first look, with learning rates of papers and higher ones."""
-
-    def arm(name: str, model: str | None = None, **rest: Any) -> Arm:
-        size = {"image_size": 16}
-        return Arm(
-            row="emoji 16", name=name, model=model or name, seconds=20, measures=("short",), data_options=size, **rest
-        )
-
-    def with_rates(model: str, rate: float) -> Arm:
-        return arm(f"{model}, rates {rate:g}", model, knobs={"lr_g": rate, "lr_d": rate})
-
-    return [
-        *(
-            arm("dcgan"),
-            arm("stylegan2"),
-            arm("progan"),
-            arm("sagan"),
-            arm("sagan, rates of the paper", "sagan", knobs=SAGAN_RATES),
-            arm("fastgan"),
-        ),
-        *(with_rates("fastgan", 1e-3), arm("biggan"), with_rates("biggan", 1e-3), arm("r3gan"), arm("stylegan")),
-        *(arm("stylegan3"), arm("sngan", options={"conditional": True})),
-    ]
-
-
 FIRST = (
     *("emoji/dcgan", "emoji/progan", "emoji/stylegan2", "100 emoji/fastgan", "emoji/stylegan", "emoji/r3gan"),
     *("digits/projection", "digits/acgan", "digits/cgan", "emoji/sagan", "emoji/biggan", "emoji 64/projected"),
@@ -174,13 +147,12 @@ FIRST = (
 
 
 def queue(arms: Sequence[Arm], seeds: int) -> list[tuple[Arm, int]]:
-    """Return all runs: the first seed of every arm, 16 pixels before FIRST before the others, then the second seed."""
-    ranks = {arm.key: rank for rank, arm in enumerate(small_arms())}
-    ranks |= {key: len(ranks) + rank for rank, key in enumerate(FIRST)}
+    """Return all runs: the first seed of every arm, those in FIRST before the others, then the second seed."""
+    ranks = {key: rank for rank, key in enumerate(FIRST)}
     runs = [(arm, seed) for arm in arms for seed in range(min(arm.seeds, seeds))]
     return sorted(runs, key=lambda run: (run[1], ranks.get(run[0].key, len(ranks))))
 
 
 def all_arms() -> list[Arm]:
     """Return all arms, in the order of the page."""
-    return [*emoji_arms(), *small_arms(), *few_arms(), *large_arms(), *digit_arms(), *loss_arms()]
+    return [*emoji_arms(), *few_arms(), *large_arms(), *digit_arms(), *loss_arms()]

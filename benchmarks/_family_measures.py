@@ -42,11 +42,6 @@ def mobilenet(trained: TrainedArm) -> dict[str, Any]:
     return _quality(trained, "mobilenet_v2", SAMPLES)
 
 
-def short(trained: TrainedArm) -> dict[str, Any]:
-    """Measure the same on few samples."""
-    return _quality(trained, "efficientnet_lite0", FEW_SAMPLES)
-
-
 def _quality(trained: TrainedArm, network: str, count: int, sampling: Sampling = DEFAULT_SAMPLING) -> dict[str, Any]:
     timed = sample(trained, count, sampling)
     kernel = catalog.build("metrics", f"kd_{network}")
@@ -210,7 +205,7 @@ def stacked(trained: TrainedArm) -> dict[str, Any]:
 MEASURES: Mapping[str, Callable[[TrainedArm], dict[str, Any]]] = {
     function.__name__: function
     for function in (
-        *(quality, mobilenet, short, copies, digits, psi, truncation, path_length),
+        *(quality, mobilenet, copies, digits, psi, truncation, path_length),
         *(attention, equivariance, swap, modes, stacked),
     )
 } | {"orthogonality": orthogonal}

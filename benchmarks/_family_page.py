@@ -50,14 +50,9 @@ def tables_of_rows(measured: Measured) -> Iterable[str]:
     yield from ("## Emoji, 32 pixels, 150 CPU seconds", quality_table(measured, "emoji"))
     yield "Truncation of styles and of latents, 300 samples each:"
     yield from (sweep_table(measured, "emoji", "psi"), sweep_table(measured, "emoji", "truncation"))
-    yield from ("## Emoji, 16 pixels, 20 CPU seconds", quality_table(measured, "emoji 16"))
-    yield (
-        "A first look, 300 samples each. Steps cost a quarter to three quarters of those at 32 pixels. Rates in names "
-        "are those of both networks."
-    )
     yield from ("## 100 emoji, 32 pixels, 100 CPU seconds", quality_table(measured, "100 emoji"))
     yield from ("## Emoji, 64 pixels, 150 CPU seconds", quality_table(measured, "emoji 64"))
-    yield "Features of MobileNetV2: projected was trained with those of EfficientNet-Lite0. Its batches have 16 images."
+    yield "Features of MobileNetV2: projected was trained with those of EfficientNet-Lite0."
     yield from ("## Digits with labels, 75 CPU seconds", digits_table(measured))
     yield from ("## Modes that can be counted", modes_table(measured))
 

@@ -7,7 +7,7 @@
 
 Method. Data that the package contains: emoji (1,952 for training, 212 held out), digits (4,000 and 1,000), points in
 the plane. Every arm trains for the same CPU seconds as the others of its row, on one thread, in fp32, with batches of
-64, labels where the model takes them, the default settings of the model but for those in its name, learning rates that
+16 images (64 of digits, 256 points), labels where the model takes them, the default settings of the model but for those in its name, learning rates that
 fall along a cosine (`annealed`), and no repair. CPU seconds become steps by a table of CPU seconds per step: a process
 visits arms in turn, always with dcgan among them, and the table is scaled to its cost, so that other programs on the
 machine slow all arms alike. The number of steps is fixed before a run, so schedules end when it does. Monitoring is not
