@@ -1,0 +1,148 @@
+/**
+ * Elements, number formats and notices that every view uses. Text enters the page as text only, never as markup.
+ * @module
+ */
+
+/** @typedef {Node | string | number | null | undefined | false | Children[]} Children */
+/** @typedef {Record<string, string | number | boolean | null | undefined | ((event: any) => void)>} Attributes */
+
+/**
+ * Build an element: `h("button", {class: "primary", onclick: save}, "Save")`.
+ * `on…` attributes are listeners; `value` and `checked` are set as properties; null, undefined and false are left out
+ * (except for `aria-…`, where false is written).
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Attributes} [attributes]
+ * @param {...Children} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  append(element, children);
+  setAttributes(element, attributes);
+  return element;
+}
+
+/** @param {Element} element @param {Attributes} attributes */
+export function setAttributes(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked") Object.assign(element, { [name]: value });
+    else if (value === null || value === undefined || (value === false && !name.startsWith("aria-")))
+      element.removeAttribute(name);
+    else element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
+  }
+}
+
+/** @param {Element} element @param {Children} children */
+function append(element, children) {
+  if (Array.isArray(children)) for (const child of children) append(element, child);
+  else if (children !== null && children !== undefined && children !== false)
+    element.append(children instanceof Node ? children : String(children));
+}
+
+/**
+ * Replace the children of an element.
+ * @param {Element} element
+ * @param {...Children} children
+ */
+export function fill(element, ...children) {
+  element.replaceChildren();
+  append(element, children);
+}
+
+/**
+ * A panel: a titled box. `tools` stand at the right of the title.
+ * @param {string} title
+ * @param {Children} tools
+ * @param {...Children} children
+ */
+export function panel(title, tools, ...children) {
+  return h("section", { class: "panel", "aria-label": title }, h("header", {}, h("h2", {}, title), tools), children);
+}
+
+/**
+ * A labelled input or select.
+ * @param {string} label
+ * @param {HTMLElement} input
+ * @param {string} [help]
+ */
+export function field(label, input, help = "") {
+  return h("label", { class: "field" }, h("span", {}, label), input, help && h("small", { class: "muted" }, help));
+}
+
+/**
+ * A group of radio buttons that looks like one segmented button.
+ * @param {string} label
+ * @param {Record<string, string>} options text by value
+ * @param {string} value
+ * @param {(value: string) => void} onchange
+ */
+export function segmented(label, options, value, onchange) {
+  const name = `s${Math.random().toString(36).slice(2)}`;
+  return h("fieldset", { class: "segmented" }, h("legend", { class: "hidden" }, label),
+    Object.entries(options).map(([key, text]) => h("label", {},
+      h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => onchange(key) }),
+      h("span", {}, text))));
+}
+
+const SHAPES = { running: "▶", finished: "✓", interrupted: "◔", stopped: "■", damaged: "✕",
+  healthy: "●", unhealthy: "▲", diverged: "✕", unknown: "○" };
+
+/** A word with a shape in front of it. @param {string} state a state or a verdict */
+export function badge(state) {
+  const shape = SHAPES[/** @type {keyof typeof SHAPES} */ (state)] ?? "○";
+  return h("span", { class: "badge", "data-state": state }, h("span", { "aria-hidden": true }, shape), " ", state);
+}
+
+/** Up to four significant digits; "–" if there is no number. @param {number | null | undefined} value */
+export function number(value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  return value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 5 : 4 });
+}
+
+/** "2 h 05 min", "3 min 20 s", "4.2 s". @param {number | null | undefined} seconds */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
+  if (minutes < 2880) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+  return `${Math.floor(minutes / 1440)} days`;
+}
+
+/** "just now", "5 min ago". @param {number} time seconds since 1970 */
+export function ago(time) {
+  const seconds = Math.max(0, Date.now() / 1000 - time);
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.round(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
+}
+
+/** @param {number} count number of bytes */
+export function bytes(count) {
+  const power = count < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(count) / 3));
+  return `${number(Number((count / 1000 ** power).toPrecision(3)))} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+}
+
+/**
+ * Show a notice at the lower edge for a few seconds; `action` adds a button, for instance "Undo".
+ * @param {string} text
+ * @param {{kind?: "info" | "error", action?: [string, () => void]}} [options]
+ */
+export function notify(text, { kind = "info", action } = {}) {
+  const remove = () => notice.remove();
+  const notice = h("div", { class: `notice ${kind}` }, h("span", {}, text),
+    action && h("button", { type: "button", onclick: () => { remove(); action[1](); } }, action[0]),
+    h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: remove }, "✕"));
+  document.getElementById("notices")?.append(notice);
+  setTimeout(() => { if (!notice.matches(":hover, :focus-within")) remove(); }, kind === "error" ? 12000 : 7000);
+}
+
+/** Whether the reader prefers a page that does not move by itself. */
+export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
