@@ -227,6 +227,11 @@ class Generator:
             lambda padded: self._translate_batch(padded, back=back), images, model.multiple, model.scale
         )
 
+    def _repr_html_(self) -> str:
+        from equipoise.inference.notebook import generator_html  # imports this module
+
+        return generator_html(self)
+
     @torch.no_grad()
     def _translate_batch(self, images: Tensor, *, back: bool) -> Tensor:
         """Translate images (N, C, H, W) of a size that the networks take."""

@@ -91,6 +91,11 @@ class Run:
                     "that line, or delete it"
                 )
 
+    def _repr_html_(self) -> str:
+        from equipoise.runs.notebook import run_html  # imports this module
+
+        return run_html(self)
+
     def _all_lines(self) -> Iterator[EventLine]:
         path = self.folder / EVENTS_FILE
         try:
