@@ -1,7 +1,7 @@
 """Selection of the weights of a run: the final ones, or those of one of its checkpoints.
 
 A path to a run, RUN, selects its final weights, or those of the newest checkpoint if the run has not finished. A path
-to a checkpoint, RUN/checkpoints/step-N, or a step, selects the weights after that step.
+to a checkpoint, RUN/checkpoints/step-N, or a step, selects the weights after that step. A person may have chosen one.
 """
 
 import math
@@ -12,13 +12,15 @@ from typing import Literal
 
 from equipoise.core.validation import as_path, whole_number
 from equipoise.errors import CheckpointError, SettingError, shell_path
+from equipoise.runs.annotations import read_chosen
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
 from equipoise.training.checkpoint import Checkpoint
 from equipoise.training.weight_files import FinalWeights, read_steps, read_weights, weights_path
 
-StepChoice = int | Literal["best", "last"]
-"""A step of a run: a number, `best` for the evaluation with the best metric, `last` for the newest weights."""
+StepChoice = int | Literal["best", "last", "chosen"]
+"""A step of a run: a number, `best` for the evaluation with the best metric, `last` for the newest weights, `chosen`
+for the step that a person chose (RUN/chosen.json)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +85,13 @@ def is_run(path: str | Path) -> bool:
 
 
 def parse_step(text: str) -> StepChoice:
-    """Parse a step: a number, `best` or `last`. Raises SettingError for anything else."""
-    if text == "best":
-        return "best"
-    if text == "last":
-        return "last"
+    """Parse a step: a number, `best`, `last` or `chosen`. Raises SettingError for anything else."""
+    match text:
+        case "best" | "last" | "chosen":
+            return text
     if text.isascii() and text.isdigit():
         return int(text)
-    raise SettingError(f"there is no step '{text}'; use best, last, or a number of steps")
+    raise SettingError(f"there is no step '{text}'; use best, last, chosen, or a number of steps")
 
 
 def find_best_step(run: Run) -> BestStep | None:
@@ -127,6 +128,13 @@ def select_weights(path: str | Path, step: StepChoice | None = None) -> RunWeigh
         if best is None:
             raise CheckpointError(f"{run.folder} has no evaluations, so no best step; use --step last, or a number")
         return _at_step(run, best.step, f" (the best by {best.metric})")
+    if step == "chosen":
+        chosen = read_chosen(run.folder)
+        if chosen is None:
+            raise CheckpointError(
+                f"no step of {run.folder} was chosen; choose one in equipoise studio, or use --step best, last or N"
+            )
+        return _at_step(run, chosen.step, " (the chosen one)")
     return _at_step(run, step)
 
 

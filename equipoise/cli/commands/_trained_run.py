@@ -20,8 +20,9 @@ def add_run_arguments(parser: Parser, help: str = RUN_HELP) -> None:
     parser.add_argument("run", metavar="RUN", help=help)
     parser.add_argument(
         "--step",
-        metavar="best|last|N",
-        help="weights of this step: best by the metric of the run, last, or a number whose checkpoint was kept; "
+        metavar="best|last|chosen|N",
+        help="weights of this step: best by the metric of the run, last, chosen in the studio, or a number whose "
+        "checkpoint was kept; "
         "default: the final weights, which are the best if a metric was computed",
     )
 

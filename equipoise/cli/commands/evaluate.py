@@ -37,7 +37,9 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `evaluate`."""
     _add_inputs(parser)
     parser.add_argument(
-        "--step", metavar="best|last|N", help="step of the run; default: its final weights, the best by its metric"
+        "--step",
+        metavar="best|last|chosen|N",
+        help="step of the run; default: its final weights, the best by its metric",
     )
     add_sampling_flags(parser)
     parser.add_argument(

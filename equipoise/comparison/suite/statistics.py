@@ -25,6 +25,7 @@ import numpy as np
 from equipoise.comparison.aggregate import CONFIDENCE, DRAWS, IntervalEstimate
 from equipoise.comparison.suite.records import RunArray
 from equipoise.core.student_t import student_t_quantile
+from equipoise.core.wilson_interval import wilson_interval as share_bounds
 from equipoise.errors import SettingError
 
 FAILURE_FACTOR = 2.0
@@ -142,14 +143,8 @@ def expected_share_of_worse_tasks(values: RunArray) -> float:
 
 def wilson_interval(count: int, total: int) -> IntervalEstimate:
     """Estimate a share with Wilson's 95 % interval, which is not empty for 0 of N. Raises ValueError for no cases."""
-    if total < 1:
-        raise ValueError("a share needs at least one case")
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share = count / total
-    centre = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return IntervalEstimate(share, max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+    low, high = share_bounds(count, total, CONFIDENCE)
+    return IntervalEstimate(count / total, low, high)
 
 
 def sign_flip_test(differences: RunArray, seed: int = 0) -> float:
