@@ -10,13 +10,18 @@ from _picture_sets import SIDE
 
 @dataclass(frozen=True)
 class Arm:
-    """What `equipoise train FOLDER` is given. None: what it chooses; the runs of all arms are without a live metric."""
+    """What `equipoise train FOLDER` is given. None: what it chooses; the runs of all arms are without a live metric.
+
+    `start`: run whose weights to start from. `cost`: arm whose steps cost the same, if this one was not measured.
+    """
 
     model: str | None = None
     batch: int | None = None
     controller: str | None = "annealed"
     options: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, float] = field(default_factory=dict)
+    start: str | None = None
+    cost: str | None = None
 
 
 DEFAULT = Arm("dcgan", 64, "learnable:suite")
@@ -85,6 +90,7 @@ def make_experiment(arm: Arm, folder: Path, cache: Path, steps: int, seed: int) 
         model=PlugSpec(arm.model, dict(arm.options)) if arm.model else None,
         controller=PlugSpec(arm.controller) if arm.controller else None,
         batch_size=arm.batch,
+        start_from=arm.start,
         knobs=dict(arm.knobs),
         steps=steps,
         metric=PlugSpec("none"),

@@ -183,8 +183,9 @@ SETS = {
 def fetch(package: str, cache: Path) -> Path:
     """Download and unpack a package into the cache; returns its folder. Raises OSError if it cannot be fetched."""
     archives, name = cache / "packages", package.removeprefix("npm:")
-    stem = re.sub(r"@(?=[\d.]+$)", "-", name) if package.startswith("npm:") else f"{name}_"
-    folder = cache / "unpacked" / name
+    file_name = name.removeprefix("@").replace("/", "-")
+    stem = re.sub(r"@(?=[\d.]+$)", "-", file_name) if package.startswith("npm:") else f"{name}_"
+    folder = cache / "unpacked" / file_name
     if folder.exists():
         return folder
     archives.mkdir(parents=True, exist_ok=True)
@@ -192,7 +193,7 @@ def fetch(package: str, cache: Path) -> Path:
         command = ["npm", "pack", name] if package.startswith("npm:") else ["apt-get", "download", name]
         if subprocess.run(command, cwd=archives, capture_output=True, timeout=900).returncode:
             raise OSError(f"{' '.join(command)} failed")
-    archive, partial = next(archives.glob(f"{stem}*")), folder.with_name(f"{name}.partial")
+    archive, partial = next(archives.glob(f"{stem}*")), folder.with_name(f"{file_name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     if archive.suffix == ".deb":
         subprocess.run(["dpkg", "-x", archive, partial], check=True)

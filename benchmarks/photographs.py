@@ -90,7 +90,7 @@ def run(item: Item, cache: Path) -> dict[str, Any]:
     from equipoise.training.probe import generate_samples
 
     torch.set_num_threads(1)
-    cost = json.loads(COSTS.read_text())[item["arm"]]
+    cost = json.loads(COSTS.read_text())[ARMS[item["arm"]].cost or item["arm"]]
     steps = max(1, round(60 * item["minutes"] / cost))
     folder = folders(item["set"], cache)[item["size"]]
     begin = time.process_time()
