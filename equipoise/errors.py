@@ -7,6 +7,7 @@ EquipoiseError           a problem that the user can solve; one line that names 
 ├── DataError            data that cannot be read, or too few data
 │   └── UndefinedMetricError  too few samples or reals for a metric, or reals of a kind that cannot answer its question
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
+│   └── UnknownRunError      a name of a run that does not exist in a folder of runs
 └── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
 
@@ -53,6 +54,13 @@ class UndefinedMetricError(DataError):
 
 class RunError(EquipoiseError):
     """A run folder that cannot be used."""
+
+
+class UnknownRunError(RunError):
+    """A name of a run that does not exist in a folder of runs, perhaps because its folder was deleted."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        super().__init__(f"there is no run '{name}' in {root}; list the runs with: equipoise runs {shell_path(root)}")
 
 
 class CheckpointError(EquipoiseError):

@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "report": "core runs",
     "meta": "core losses models policy diagnosis pilot runs training experiment",
     "comparison": "core controllers policy pilot runs training experiment inference evaluation meta report",
-    "cli": "core policy diagnosis runs experiment inference evaluation meta report comparison",
+    "studio": "core diagnosis pilot runs experiment inference evaluation report comparison",
+    "cli": "core policy diagnosis runs experiment inference evaluation meta report comparison studio",
 }
 ROOT_FILES = {"__init__", "__main__", "errors"}
 PLUGS = {"models", "data", "controllers", "metrics"}

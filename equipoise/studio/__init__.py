@@ -1,0 +1,1 @@
+"""The studio: a local web page that shows run folders and steers runs, for nothing but the run folders themselves."""
