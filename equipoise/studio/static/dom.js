@@ -144,5 +144,28 @@ export function notify(text, { kind = "info", action } = {}) {
   setTimeout(() => { if (!notice.matches(":hover, :focus-within")) remove(); }, kind === "error" ? 12000 : 7000);
 }
 
+/**
+ * Open a small form in a dialog; it closes when it is sent or cancelled.
+ * @param {string} title
+ * @param {Children} content
+ * @param {string} verb text of the button
+ * @param {() => void} onsubmit
+ */
+export function openForm(title, content, verb, onsubmit) {
+  openDialog(title, h("form", { class: "stack", method: "dialog", onsubmit }, h("h2", {}, title), content,
+    h("div", { class: "toolbar" }, h("button", { class: "primary" }, verb),
+      h("button", { type: "button", onclick: (event) => event.target.closest("dialog").close() }, "Cancel"))));
+}
+
+/** Open a dialog that is removed when it closes. @param {string} title @param {Children} content @param {string} [kind] */
+export function openDialog(title, content, kind) {
+  const dialog = h("dialog", { "aria-label": title, class: kind, onclose: () => dialog.remove() }, content);
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+/** Show an error as a notice. @param {unknown} error */
+export const notifyError = (error) => notify(error instanceof Error ? error.message : String(error), { kind: "error" });
+
 /** Whether the reader prefers a page that does not move by itself. */
 export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,0 +1,199 @@
+/**
+ * Knobs of a run as sliders, and the buttons that ask the run for something. All are requests that the run takes at its
+ * next reading; until then they wait.
+ * @module
+ */
+import { get, post, runPath } from "./api.js";
+import { field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
+
+const TICKS = 1000;
+
+/** Value of a knob at a position of its slider. @param {KnobState} knob @param {number} position @returns {number} */
+export function valueAt(knob, position) {
+  const { low, high, scale, off } = knob;
+  if (off && position <= 0) return 0;
+  const share = Math.min(1, Math.max(0, position / TICKS));
+  if (scale === "integer") return Math.round(low + share * (high - low));
+  if (scale === "log") return Number((low * (high / low) ** share).toPrecision(3));
+  if (scale === "linear") return Number((low + share * (high - low)).toPrecision(4));
+  return 1 - Number(((1 - low) * ((1 - high) / (1 - low)) ** share).toPrecision(3));
+}
+
+/** Position of a value on the slider of its knob, 0 to 1000. @param {KnobState} knob @param {number} value */
+export function positionOf({ low, high, scale, off }, value) {
+  if (off && value < low) return 0;
+  const share = scale === "log" ? Math.log(value / low) / Math.log(high / low)
+    : scale === "integer" || scale === "linear" ? (value - low) / (high - low) : Math.log((1 - value) / (1 - low)) / Math.log((1 - high) / (1 - low));
+  return Math.round(Math.min(1, Math.max(0, share)) * TICKS);
+}
+
+/** @param {KnobState} knob @param {number} value */
+const valueText = (knob, value) => (knob.off && value === 0 ? "off" : `${number(value)} ${knob.unit}`.trim());
+
+/** Requests to one run, and those that still wait. */
+export class Requests {
+  /** @type {WaitingRequest[]} */
+  waiting = [];
+  /** @param {string} id @param {() => void} onchange called when the list of those that wait may be another */
+  constructor(id, onchange) {
+    this.id = id;
+    this.onchange = onchange;
+  }
+
+  async load() {
+    const answer = await get(runPath(this.id, "/requests"));
+    this.waiting = answer.requests ?? answer;
+  }
+
+  /** @param {{action: string, knob?: string, value?: number, text?: string}} body @param {string} text @param {() => void} [undo] */
+  async send(body, text, undo) {
+    try {
+      const { request } = await post(runPath(this.id, "/requests"), body);
+      this.waiting = [...this.waiting, { request, ...body }];
+      notify(`${text}: waits for the run's next reading`, undo && { action: ["Undo", undo] });
+      this.onchange();
+    } catch (error) {
+      notifyError(error);
+    }
+  }
+
+  /** Set a knob; undo goes back to the manual value before, or releases. @param {string} knob @param {number} value @param {number | null} before */
+  turn(knob, value, before) {
+    return this.send({ action: "turn", knob, value }, `${knob} → ${number(value)}`, () => (before === null ? this.release(knob) : this.turn(knob, before, null)));
+  }
+
+  /** @param {string} knob */
+  release(knob) {
+    return this.send({ action: "release", knob }, `${knob} goes back to the controller`);
+  }
+}
+
+/** One knob: slider, number box, mark of the controller's value, buttons. */
+class KnobRow {
+  draft = false;
+  /** @param {KnobState} knob @param {Requests} requests */
+  constructor(knob, requests) {
+    this.knob = knob;
+    this.requests = requests;
+    /** @type {number | null | undefined} manual value before the last change here; undefined: no change here */
+    this.before = undefined;
+    const integer = knob.scale === "integer", id = `knob-${knob.name}`;
+    this.slider = h("input", { type: "range", id, min: integer ? knob.low : 0, max: integer ? knob.high : TICKS, step: 1, "aria-describedby": `${id}-help`, oninput: () =>
+      this.setDraft(integer ? Number(this.slider.value) : valueAt(this.knob, Number(this.slider.value))) });
+    this.box = h("input", { type: "number", step: "any", min: knob.off ? 0 : knob.low, max: knob.high, "aria-label": `${knob.name}, value`, oninput: () => this.setDraft(this.box.valueAsNumber, false), onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Enter") this.commit();
+      if (event.key === "Escape") { this.draft = false; this.update(this.knob, true); }
+    } });
+    this.ghost = h("span", { class: "ghost", hidden: true });
+    this.set = h("button", { type: "button", class: "primary small", onclick: () => this.commit() });
+    this.cancel = h("button", { type: "button", class: "quiet small", onclick: () => { this.draft = false; this.update(this.knob, this.enabled); this.slider.focus(); } }, "Cancel");
+    this.release = h("button", { type: "button", class: "small", "aria-label": `Release ${knob.name}`, title: "Give the knob back to the controller", onclick: () => requests.release(knob.name) }, "Release");
+    this.undo = h("button", { type: "button", class: "quiet small", "aria-label": `Undo the change of ${knob.name}`, onclick: () => {
+      const before = this.before ?? null;
+      this.before = undefined;
+      if (before === null) requests.release(knob.name); else requests.turn(knob.name, before, null);
+    } }, "Undo");
+    this.state = h("span", { class: "knob-state" });
+    this.element = h("li", { class: "knob", "data-knob": knob.name }, h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box, h("small", { class: "muted unit" }, knob.unit)),
+      h("div", { class: "slider" }, this.slider, this.ghost), h("small", { class: "muted help", id: `${id}-help` }, `${knob.help} · ${knob.off ? "off, " : ""}${number(knob.low)} to ${number(knob.high)}`),
+      h("div", { class: "toolbar knob-actions" }, this.set, this.cancel, this.release, this.undo));
+    this.enabled = true;
+  }
+
+  /** @param {number} value @param {boolean} [writeBox] */
+  setDraft(value, writeBox = true) {
+    this.draft = true;
+    this.show(value, writeBox);
+  }
+
+  commit() {
+    const value = this.box.valueAsNumber;
+    if (!Number.isFinite(value)) return notify(`${this.knob.name}: not a number`, { kind: "error" });
+    this.before = this.knob.manual;
+    this.draft = false;
+    this.slider.focus();
+    this.requests.turn(this.knob.name, value, this.before);
+  }
+
+  /** @param {KnobState} knob @param {boolean} enabled */
+  update(knob, enabled) {
+    this.knob = knob;
+    this.enabled = enabled;
+    if (!this.draft) this.show(this.pending()?.value ?? knob.value, true);
+    else this.show(this.box.valueAsNumber, false);
+  }
+
+  pending() { return this.requests.waiting.findLast((item) => item.knob === this.knob.name); }
+
+  /** @param {number} value @param {boolean} writeBox */
+  show(value, writeBox) {
+    const { knob, slider, box } = this, pending = this.pending(), position = knob.scale === "integer" ? value : positionOf(knob, value);
+    if (document.activeElement !== slider || !this.draft) slider.value = String(position);
+    setAttributes(slider, { "aria-valuetext": valueText(knob, value) });
+    if (writeBox) box.value = String(Number(value.toPrecision(4)));
+    slider.disabled = box.disabled = !this.enabled || knob.frozen;
+    this.ghost.hidden = knob.manual === null && !pending;
+    this.ghost.title = `The controller would have it at ${valueText(knob, knob.target)}`;
+    this.ghost.style.setProperty("--at", String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low) : positionOf(knob, knob.target) / TICKS)));
+    this.element.classList.toggle("draft", this.draft);
+    fill(this.state, pending ? h("span", { class: "chip waiting" }, "◷ waiting") : knob.frozen ? h("span", { class: "chip" }, "frozen") : knob.manual !== null && h("span", { class: "chip manual", title: this.ghost.title }, "✎ manual"));
+    this.set.hidden = this.cancel.hidden = !this.draft;
+    fill(this.set, `Set to ${valueText(knob, value)}`);
+    this.release.hidden = this.draft || knob.manual === null || !this.enabled;
+    this.undo.hidden = this.draft || this.before === undefined || !this.enabled;
+  }
+}
+
+/** @param {Requests} requests */
+export function createKnobs(requests) {
+  /** @type {Map<string, KnobRow>} */
+  const rows = new Map();
+  const list = h("ul", { class: "knobs" }), note = h("p", { class: "muted" });
+  const element = panel("Knobs", null, note, list);
+  return {
+    element,
+    /** @param {KnobState[]} knobs @param {boolean} running */
+    update(knobs, running) {
+      const acting = knobs.filter((knob) => knob.acts);
+      for (const knob of acting) {
+        if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name, row); list.append(row.element); }
+        rows.get(knob.name)?.update(knob, running);
+      }
+      fill(note, !acting.length ? "The run has not said yet which knobs act." : running ? "A value that you set stands above controller and repair until you release it." : "The run is not going on. Resume it to change knobs.");
+    },
+  };
+}
+
+/** Buttons that ask the run for something. @param {string} id @param {Requests} requests */
+export function createActions(id, requests) {
+  const ask = (/** @type {string} */ action, /** @type {string} */ text) =>
+    h("button", { type: "button", "data-action": action, onclick: () => requests.send({ action }, text) }, text);
+  const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"), ask("save", "Save now"),
+    h("button", { type: "button", onclick: () => openNote(requests) }, "Note …"), ask("stop", "Stop"));
+  const resume = h("button", { type: "button", class: "primary", onclick: () => openResume(id) }, "Resume");
+  const waiting = h("span", { class: "muted", role: "status" });
+  return {
+    element: h("div", { class: "toolbar" }, live, resume, waiting),
+    /** @param {boolean} running @param {boolean} resumable */
+    update(running, resumable) {
+      live.hidden = !running;
+      resume.hidden = running || !resumable;
+      const actions = requests.waiting.filter((item) => !item.knob).map((item) => item.action);
+      fill(waiting, running && actions.length ? `◷ waiting: ${actions.join(", ")}` : "");
+    },
+  };
+}
+
+/** @param {Requests} requests */
+function openNote(requests) {
+  const text = h("textarea", { required: true });
+  openForm("Note for the log of the run", field("Text", text), "Save", () => { requests.send({ action: "note", text: text.value }, "Note"); });
+}
+
+/** @param {string} id */
+function openResume(id) {
+  const steps = h("input", { type: "number", min: 1 });
+  openForm("Resume the run", field("Steps in all", steps, "Empty: up to the number of steps that the run was started with."), "Resume", () => {
+    post(runPath(id, "/resume"), steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on in a few seconds."), notifyError);
+  });
+}

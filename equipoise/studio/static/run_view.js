@@ -1,0 +1,130 @@
+/**
+ * The page of one run: everything on one clock.
+ * @module
+ */
+import { coalesce, get, onNews, runPath } from "./api.js";
+import { Clock } from "./clock.js";
+import { createCurves } from "./curves.js";
+import { badge, duration, fill, h, notifyError, number, prefersStill } from "./dom.js";
+import { createFacts, createHealth } from "./facts.js";
+import { createActions, createKnobs, Requests } from "./knobs.js";
+import { createSamples } from "./samples.js";
+import { createTimeline } from "./timeline.js";
+
+const FRAME = 160;
+
+/** @param {HTMLElement} root @param {import("./main.js").Params} params */
+export async function mount(root, { id, query }) {
+  const clock = new Clock(), refresh = coalesce(load, notifyError, 300);
+  const requests = new Requests(id, () => { show(); refresh(); });
+  const samples = createSamples(id, clock), curves = createCurves(id, clock), timeline = createTimeline(clock);
+  const health = createHealth(clock, requests), knobs = createKnobs(requests), actions = createActions(id, requests), facts = createFacts(id);
+  const bar = createClockBar(clock, () => samples.steps);
+  const title = h("div", { class: "title" }), summary = h("p", { class: "muted summary" }), progress = h("progress", { "aria-label": "Progress of the run" });
+  /** @type {RunDetails | null} */
+  let details = null;
+  const path = encodeURIComponent(id);
+  fill(root, h("header", { class: "stack run-head" }, h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element), summary, progress,
+    h("nav", { "aria-label": "Views of this run", class: "subnav" }, h("a", { href: `#/explore/${path}` }, "Explore"), h("a", { href: `#/judge/${path}` }, "Judge checkpoints"), h("a", { href: `#/compare?runs=${path}` }, "Compare"), h("a", { href: `#/start?from=${path}` }, "Duplicate"))),
+  bar.element,
+  h("div", { class: "run-grid" }, h("div", { class: "stack side" }, samples.element, health.element), h("div", { class: "stack" }, timeline.element, curves.element), h("div", { class: "stack side" }, knobs.element, facts.element)));
+
+  function show() {
+    if (!details) return;
+    const { row } = details, running = row.state === "running";
+    fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict), row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
+    fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "), ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
+      row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`, row.reason && ` · ${row.reason}`);
+    Object.assign(progress, { max: Math.max(1, row.steps), value: row.step });
+    knobs.update(details.knobs, running);
+    actions.update(running, row.state !== "damaged");
+  }
+
+  async function load() {
+    if (document.hidden && details) return;
+    const [next, events, { items }] = await Promise.all([get(runPath(id)), get(runPath(id, "/timeline")), get(runPath(id, "/samples")), requests.load()]);
+    details = /** @type {RunDetails} */ (next);
+    clock.update({ last: details.row.step });
+    show();
+    curves.shade(events.findings);
+    curves.update(details.series, details.knobs);
+    timeline.update(events);
+    health.update(details, events);
+    samples.update(items);
+    facts.update(details);
+    bar.update();
+  }
+  await load();
+  const start = query.get("step");
+  if (start) clock.update({ step: Number(start) });
+  const remember = clock.subscribe(() => history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`));
+  const end = onNews(id, refresh);
+  document.addEventListener("visibilitychange", refresh);
+  return () => {
+    remember(); end();
+    document.removeEventListener("visibilitychange", refresh);
+    for (const part of [samples, curves, timeline, health, bar]) part.destroy();
+  };
+}
+
+/** The slider of the clock with play, and the keys of the page. @param {Clock} clock @param {() => number[]} stops steps with samples */
+function createClockBar(clock, stops) {
+  let timer = 0;
+  const slider = h("input", { type: "range", min: 0, id: "clock", oninput: () => clock.update({ step: Number(slider.value) }) });
+  const box = h("input", { type: "number", min: 0, "aria-label": "Step, number", onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
+  const last = h("span", { class: "muted nowrap" });
+  const play = h("button", { type: "button", class: "play", onclick: toggle });
+  const follow = h("button", { type: "button", class: "small", onclick: () => clock.update({ follow: !clock.state.follow }), title: "Stay at the newest step" }, "Follow");
+  const element = h("section", { class: "clock-bar", "aria-label": "Clock" }, play, h("label", { for: "clock" }, "Step"), slider, box, last, follow);
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    update();
+  }
+
+  function toggle() {
+    if (timer) return stop();
+    if (prefersStill()) return;
+    const steps = stops();
+    if (clock.step >= (steps.at(-1) ?? 0)) clock.update({ step: steps[0] ?? 0, follow: false });
+    timer = setInterval(() => { if (!jump(1)) stop(); }, FRAME);
+    update();
+  }
+
+  /** Go to the next step with samples; false at the end. @param {1 | -1} direction */
+  function jump(direction) {
+    const steps = stops(), next = direction > 0 ? steps.find((step) => step > clock.step) : steps.findLast((step) => step < clock.step);
+    if (next !== undefined) clock.update({ step: next, follow: false });
+    return next !== undefined;
+  }
+
+  function update() {
+    const still = prefersStill();
+    fill(play, timer ? "❚❚" : "▶");
+    play.setAttribute("aria-label", timer ? "Pause" : "Play");
+    play.disabled = still || stops().length < 2;
+    play.title = still ? "Off, because this computer asks for pages without motion" : "Space";
+    slider.max = String(clock.state.last);
+    slider.value = String(clock.step);
+    slider.setAttribute("aria-valuetext", `step ${clock.step} of ${clock.state.last}`);
+    if (document.activeElement !== box) box.value = String(clock.step);
+    fill(last, `of ${number(clock.state.last)}`);
+    follow.setAttribute("aria-pressed", String(clock.state.follow));
+  }
+
+  /** @param {KeyboardEvent} event */
+  function key(event) {
+    const target = /** @type {Element} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || (target !== slider && target.closest("input, textarea, select, button, a, summary, dialog, pre"))) return;
+    const action = { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle, "+": () => clock.zoom(0.5), "-": () => clock.zoom(2), 0: () => clock.zoom(0) }[event.key];
+    if (!action || event.shiftKey) return;
+    event.preventDefault();
+    action();
+  }
+
+  addEventListener("keydown", key);
+  const unsubscribe = clock.subscribe(update);
+  update();
+  return { element, update, destroy() { removeEventListener("keydown", key); clearInterval(timer); unsubscribe(); } };
+}
