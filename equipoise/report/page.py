@@ -9,6 +9,7 @@ from equipoise.errors import RunError, report_command, unwritable
 from equipoise.report import film, html, progress_figure
 from equipoise.report.data_section import data_section
 from equipoise.report.formatting import format_count, format_duration, format_number, one_line, symptom_words
+from equipoise.report.interactive import interactive_curves
 from equipoise.report.run_history import MetricHistory, RunHistory, read_history, to_mapping, to_number
 from equipoise.report.run_summary import plug_name, rerun_command, run_state, summarise_run
 from equipoise.report.sample_plots import samples_png
@@ -78,6 +79,7 @@ def write_page(run: Run) -> Path:
         key_numbers=_key_numbers(history),
         film=_film(run),
         progress=_progress(history),
+        interactive=interactive_curves(history),
         data=data_section(history),
         metrics=_metric_rows(history),
         knobs=_knob_rows(history),
