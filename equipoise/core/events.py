@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.observations import Better, Finding, Health, Override, ScalarStats, Signals, Verdict
+from equipoise.core.requests import RequestAction
 from equipoise.core.sampling_cost import SamplingCost
 
 REPAIR = "repair"
-"""`Turned.by` of changes made by repair; of other changes it is the name of the controller."""
+"""`Turned.by` of changes made by repair; of other changes it is the name of the controller, or MANUAL."""
+MANUAL = "manual"
+"""`Turned.by` of changes made by a person during the run."""
 
 FinishReason = Literal["steps", "images", "seconds", "equilibrium", "interrupted", "diverged"]
 
@@ -71,13 +74,29 @@ class Sensed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Turned(Event):
-    """A knob was changed. `by`: name of the controller, or "repair"; `why`: its reason."""
+    """A knob was changed. `by`: name of the controller, "repair" or "manual"; `why`: its reason."""
 
     knob: str
     before: float
     after: float
     by: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested(Event):
+    """A request of a person was taken; the changes that follow from it come next. Fields as of RunRequest.
+
+    `request`: its id. `refused`: why it was not acted on; empty if it was.
+    """
+
+    action: RequestAction
+    knob: str = ""
+    value: float | None = None
+    text: str = ""
+    by: str = ""
+    request: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

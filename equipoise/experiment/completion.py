@@ -15,6 +15,7 @@ from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
 from equipoise.experiment.suggested import suggested_settings
+from equipoise.runs.requests import check_repeatable
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def complete(experiment: Experiment) -> Experiment:
         options=None,
         image_size=None,
         start_from=start_from,
+        manual=experiment.manual and str(check_repeatable(Path(experiment.manual).expanduser().resolve())),
         versions=installed_versions(),
     )
     return with_resolved_controller(completed, data)

@@ -24,6 +24,7 @@ from equipoise.experiment.time_budget import set_steps
 from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
+from equipoise.runs.requests import requests_of_run
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
 from equipoise.training import checkpoint, evaluation_cost, weight_files
 from equipoise.training.compilation import compilation_errors, compile_generators
@@ -198,6 +199,9 @@ def _restore(training: Training, saved: Path) -> None:
 def _record_events(training: Training, experiment: Experiment, log: Log) -> Iterator[Event]:
     if experiment.compile:
         compile_generators(training.state)
+    repeat = None if experiment.manual is None else Path(experiment.manual)
+    requests = requests_of_run(log.run, repeat, training.state.step)
+    training.plan = dataclasses.replace(training.plan, requests=requests)
     with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
         for event in train(training):
             if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):

@@ -182,6 +182,11 @@ class Experiment:
     freeze: tuple[str, ...] | None = setting(
         "knobs that neither the controller nor repair may change", "--freeze", metavar="KNOB"
     )
+    manual: str | None = setting(
+        "run whose manual control to repeat: the requests that a person made during that run, at the same steps",
+        "--manual",
+        metavar="RUN",
+    )
     format: int = field(default=FORMAT, metadata={"spec": SettingSpec("format of these keys; written by the program")})
     versions: Mapping[str, str] | None = setting("versions of the packages that determine the bytes of a run")
 

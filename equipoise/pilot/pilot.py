@@ -39,6 +39,7 @@ from equipoise.pilot.step import (
     decide,
     initial_state,
     pilot_step,
+    set_manual,
 )
 
 SENSE_EVERY = 50
@@ -131,6 +132,11 @@ class Pilot:
         return self._state.target
 
     @property
+    def manual(self) -> Mapping[str, float]:
+        """The knobs that a person holds, and their values."""
+        return self._state.manual
+
+    @property
     def base(self) -> Knobs:
         """The values that the user set."""
         return self.settings.base
@@ -221,6 +227,15 @@ class Pilot:
     def add_overrides(self, overrides: Sequence[Override], reason: str) -> tuple[KnobChange, ...]:
         """Hold knobs at other values than the controller requests, each until its override expires."""
         self._state, changes = add_overrides(self._state, overrides, self.step, reason)
+        self._write(changes)
+        return changes
+
+    def set_manual(self, knob: str, value: float | None, reason: str = "") -> tuple[KnobChange, ...]:
+        """Hold a knob at a value above controller and repair, also across rollbacks; None: release it.
+
+        Raises UnknownNameError or SettingError for a knob that does not act, a value out of range, or no held knob.
+        """
+        self._state, changes = set_manual(self.settings, self._state, knob, value, self.step, reason)
         self._write(changes)
         return changes
 

@@ -31,7 +31,8 @@ class PilotState:
 
     `knobs`: the effective values. `target`: the values that the controller requests, without the overrides of a repair.
     `controller`: the state of the controller. `repair`: overrides and past remedies. `metrics`: the last value of each
-    metric. `history`: of the signals, for the diagnosis.
+    metric. `history`: of the signals, for the diagnosis. `manual`: the knobs that a person holds, above controller and
+    repair, and their values.
     """
 
     knobs: Knobs
@@ -40,6 +41,7 @@ class PilotState:
     repair: RepairState = field(default_factory=RepairState)
     metrics: Mapping[str, MetricValue] = field(default_factory=dict)
     history: SignalHistory = field(default_factory=SignalHistory)
+    manual: Mapping[str, float] = field(default_factory=dict)
 
 
 class ControllerSpec(NamedTuple):
@@ -60,7 +62,7 @@ class SavedPilot:
     """State of a pilot as JSON values.
 
     `phases`: phase -> names and counts of the statistics whose tensors are saved. `settings`: of the optimizers.
-    `controller_spec` and `coupled_betas` are None in states of early versions.
+    `controller_spec` and `coupled_betas` are None in states of early versions. `manual` is not saved if it is empty.
     """
 
     knobs: Mapping[str, float]
@@ -73,6 +75,7 @@ class SavedPilot:
     controller_spec: ControllerSpec | None = None
     settings: SavedOptimizerSettings = field(default_factory=dict)
     coupled_betas: CoupledBetas | None = None
+    manual: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "SavedPilot":
@@ -83,6 +86,8 @@ class SavedPilot:
         """Return JSON values."""
         values: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(self)))
         spec = self.controller_spec
+        if not self.manual:
+            del values["manual"]
         return {**values, "controller_spec": spec and spec._asdict()}
 
 
@@ -105,6 +110,7 @@ def save_state(
         controller_spec=controller_spec(controller),
         settings=settings,
         coupled_betas=coupled_betas,
+        manual=state.manual,
     )
 
 
@@ -119,6 +125,7 @@ def load_state(saved: SavedPilot, base: Knobs, controller: AnyController) -> Pil
         repair=RepairState.from_dict(saved.repair),
         metrics=saved.metrics,
         history=SignalHistory.from_dict(saved.history),
+        manual=saved.manual,
     )
 
 

@@ -1,6 +1,6 @@
 """The pure step of a pilot: statistics of a training run in; signals, health, changes of knobs and a remedy out.
 
-    statistics ─▶ signals ─▶ health ─▶ controller ─▶ remedies ─▶ knobs
+    statistics ─▶ signals ─▶ health ─▶ controller ─▶ remedies ─▶ manual ─▶ knobs
 
 All functions are pure and independent of optimizers: they take a :class:`PilotState` and return a new one.
 """
@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from equipoise.core.controller import AnyController
-from equipoise.core.events import REPAIR
-from equipoise.core.knobs import Knobs
+from equipoise.core.events import MANUAL, REPAIR
+from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.observations import Health, MetricReading, Observation, Override, Remedy, ScalarStats, Signals
 from equipoise.diagnosis.diagnose import diagnose
 from equipoise.diagnosis.history import SignalHistory
 from equipoise.diagnosis.remedies import RepairContext, RepairSettings, apply_overrides, prescribe
 from equipoise.diagnosis.signals import SignalWindow, compute_signals
 from equipoise.diagnosis.symptoms.data import follow_range
+from equipoise.errors import SettingError
 from equipoise.pilot.state import PilotState, controller_name
 
 IdealLoss = Callable[[Any], float]
@@ -56,7 +57,7 @@ class PilotInput:
 
 @dataclass(frozen=True, slots=True)
 class KnobChange:
-    """A change of one knob. `source`: the controller, "repair", or "knobs" for values that the user passed."""
+    """A change of one knob. `source`: the controller, "repair", "manual", or "knobs" for values of the user."""
 
     knob: str
     before: float
@@ -111,7 +112,8 @@ def pilot_step(settings: PilotSettings, state: PilotState, inputs: PilotInput) -
     state, changes, reward = decide(settings, replace(state, history=history), observation)
     remedy = None
     if settings.repair is not None:
-        context = RepairContext(settings.steps, settings.published, settings.turnable, settings.base)
+        free = settings.turnable - state.manual.keys()
+        context = RepairContext(settings.steps, settings.published, free, settings.base)
         remedy, repair = prescribe(settings.repair, context, state.repair, health, state.target, step)
         state = replace(state, repair=repair)
     if remedy is not None:
@@ -128,15 +130,13 @@ def decide(
 ) -> tuple[PilotState, tuple[KnobChange, ...], float | None]:
     """Let the controller decide; return the new state, the changes of the knobs, and the reward.
 
-    effective knobs = clamp(overrides(target)), target = clamp(controller(observation)).
+    effective knobs = clamp(manual(overrides(target))), target = clamp(controller(observation)).
     """
     turn, step = settings.controller.update(state.controller, observation), observation.step
     state = replace(state, controller=turn.state)
-    effective = apply_overrides(state.repair, state.target, step)
-    state, expired = _set_knobs(state, effective, {}, REPAIR, "an override has expired")
+    state, expired = _set_knobs(state, effective_knobs(state, step), {}, REPAIR, "an override has expired")
     state = replace(state, target=state.target.step_towards(turn.knobs))
-    effective = apply_overrides(state.repair, state.target, step)
-    state, changes = _set_knobs(state, effective, turn.reasons, controller_name(settings.controller))
+    state, changes = _set_knobs(state, effective_knobs(state, step), turn.reasons, controller_name(settings.controller))
     return state, expired + changes, turn.reward
 
 
@@ -145,7 +145,32 @@ def add_overrides(
 ) -> tuple[PilotState, tuple[KnobChange, ...]]:
     """Hold knobs at other values than the controller requests, each until its override expires."""
     state = replace(state, repair=state.repair.with_overrides(overrides))
-    return _set_knobs(state, apply_overrides(state.repair, state.target, step), {}, REPAIR, reason)
+    return _set_knobs(state, effective_knobs(state, step), {}, REPAIR, reason)
+
+
+def effective_knobs(state: PilotState, step: int) -> Knobs:
+    """Return the controller's target under the overrides of repair, and above both the values that a person holds."""
+    return apply_overrides(state.repair, state.target, step).with_values(state.manual)
+
+
+def set_manual(
+    settings: PilotSettings, state: PilotState, knob: str, value: float | None, step: int, reason: str
+) -> tuple[PilotState, tuple[KnobChange, ...]]:
+    """Hold a knob at a value until it is released; None: release it, to the value that controller and repair give it.
+
+    Raises UnknownNameError if there is no such knob; SettingError if it has no effect, if the value is outside its
+    range, and for the release of a knob that is not held.
+    """
+    if value is None and knob not in state.manual:
+        held = ", ".join(sorted(state.manual)) or "none"
+        raise SettingError(f"{knob} is not held, so it cannot be released; held knobs: {held}")
+    others = {name: other for name, other in state.manual.items() if name != knob}
+    if value is not None:
+        state.knobs.with_values({knob: value})  # raises if it is no knob or out of range
+        check_turnable([knob], settings.turnable, "this run")
+        others[knob] = value
+    state = replace(state, manual=others)
+    return _set_knobs(state, effective_knobs(state, step), {}, MANUAL, reason)
 
 
 def after_rollback(state: PilotState, lost_steps: int) -> PilotState:

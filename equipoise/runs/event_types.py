@@ -7,7 +7,19 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from equipoise.core.events import Evaluated, Event, Finished, Remedied, Resumed, Sampled, Saved, Sensed, Started, Turned
+from equipoise.core.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Remedied,
+    Requested,
+    Resumed,
+    Sampled,
+    Saved,
+    Sensed,
+    Started,
+    Turned,
+)
 
 NON_FINITE = ("nan", "inf", "-inf")
 """Numbers that JSON cannot represent are these texts in the log."""
@@ -42,7 +54,7 @@ def describe_problem(line: Mapping[str, object]) -> str | None:
 def _adapters() -> dict[str, dict[str, TypeAdapter[Any]]]:
     """Return the validators of the fields of each event, by their names in the log."""
     events: tuple[type[Event], ...] = (
-        *(Started, Sensed, Turned, Remedied),
+        *(Started, Sensed, Turned, Requested, Remedied),
         *(Evaluated, Sampled, Saved, Resumed, Finished),
     )
     result: dict[str, dict[str, TypeAdapter[Any]]] = {}

@@ -146,11 +146,11 @@ def latest(path: Path) -> Path | None:
     return saved[-1] if saved else None
 
 
-def prune(folder: Path, required: Collection[int | None], *, uncounted: int | None = None) -> None:
+def prune(folder: Path, required: Collection[int | None], *, uncounted: Collection[int | None] = ()) -> None:
     """Delete partial checkpoints, and all others except the last three and those of the `required` steps.
 
-    If they exceed MAX_BYTES, more are deleted, but never the newest or the required ones. `uncounted`: step of a
-    required checkpoint that is not counted among the last three.
+    If they exceed MAX_BYTES, more are deleted, but never the newest or the required ones. `uncounted`: steps
+    of required checkpoints that are not counted among the last three.
     """
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
@@ -158,7 +158,8 @@ def prune(folder: Path, required: Collection[int | None], *, uncounted: int | No
     names = {folder_name(step) for step in required if step is not None}
     protected = {checkpoints[-1]} | {path for path in checkpoints if path.name in names} if checkpoints else set()
     remaining = MAX_BYTES - sum(map(_size, protected))
-    counted = [path for path in checkpoints if uncounted is None or path.name != folder_name(uncounted)]
+    uncounted_names = {folder_name(step) for step in uncounted if step is not None}
+    counted = [path for path in checkpoints if path.name not in uncounted_names]
     for age, path in enumerate(reversed(counted)):
         if path in protected:
             continue

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +16,17 @@ from equipoise.core.events import (
     Sensed,
     Started,
     Stepped,
-    Turned,
 )
 from equipoise.core.metric import Metric
 from equipoise.core.observations import Remedy, Verdict
+from equipoise.core.requests import RequestAction
 from equipoise.diagnosis.remedies import is_restorable
 from equipoise.pilot.pilot import Pilot
-from equipoise.pilot.step import Decision, KnobChange
+from equipoise.pilot.step import Decision
+from equipoise.runs.annotations import step_to_keep
 from equipoise.training import checkpoint, outputs
 from equipoise.training.load_ahead import load_ahead
+from equipoise.training.manual import apply_requests, record_requested_save, turned_events
 from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
 from equipoise.training.rollback import RollbackPoints
 from equipoise.training.sample_layout import SampleLayout
@@ -58,7 +60,7 @@ class Training:
     `verdict`: verdict of the last reading, updated after a rollback. `restorable`: whether repair may restore the
     weights of this time later. `pending`: whether the evaluation that was due after the last step was aborted, so that
     it is the first thing to do when the run is resumed. `notes`: information for the user about the settings of this
-    run.
+    run. `requested_saves`: steps of the checkpoints that a person requested.
     """
 
     state: TrainingState
@@ -75,6 +77,7 @@ class Training:
     layout: SampleLayout = field(default_factory=SampleLayout)
     pending: bool = False
     notes: tuple[str, ...] = ()
+    requested_saves: list[int] = field(default_factory=list)
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -98,13 +101,14 @@ def train(training: Training) -> Iterator[Event]:
                 training.verdict = decision.observation.health.verdict
                 training.restorable = is_restorable(decision.observation.health)
                 yield _sensed_event(state, decision)
-                yield from _turned_events(training, decision.changes)
+                yield from turned_events(training, decision.changes)
                 if decision.remedy:
                     remedied = _apply_remedy(training, decision.remedy)
                     training.verdict = _verdict_after(remedied, training.verdict)
                     yield remedied
-            reason = _finish_reason(training)
-            yield from _due_outputs(training, reason)
+            requested = yield from apply_requests(training, is_reading=decision is not None)
+            reason = _finish_reason(training) or ("interrupted" if "stop" in requested else None)
+            yield from _due_outputs(training, reason, requested)
             reason = "interrupted" if training.pending else reason
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
@@ -146,34 +150,42 @@ def _first_events(training: Training) -> Iterator[Event]:
         notes=training.notes,
         reals=reals,
     )
-    yield from _turned_events(training, pilot.initial_changes)
+    yield from turned_events(training, pilot.initial_changes)
     if plan.sample_every:
         yield outputs.sample_grid(training)
 
 
-def _due_outputs(training: Training, reason: FinishReason | None) -> Iterator[Event]:
+def _due_outputs(
+    training: Training, reason: FinishReason | None, requested: Set[RequestAction] = frozenset()
+) -> Iterator[Event]:
     """Yield the samples, the evaluation and the checkpoint that are due after this step, the checkpoint last.
 
     All three are due after the last step of a run. After an interruption there is only a checkpoint, so that the
     resumed run equals an uninterrupted one. After a divergence none of them is due. An evaluation that is the best so
     far is saved between two checkpoints, too, if the run keeps its best weights. If a stop is requested during the
-    evaluation, it is aborted, and repeated when the run is resumed.
+    evaluation, it is aborted, and repeated when the run is resumed. What a person requested is added; an evaluation
+    that is not due by itself is unknown to the pilot, so that it changes no knob.
     """
     step, plan, evaluation = training.state.step, training.plan, training.evaluation
     if reason == "diverged":
         return
     is_last = reason not in (None, "interrupted")
-    if plan.sample_every and (is_last or step % plan.sample_every == 0) and not training.pending:
+    samples, evaluates, saves = (
+        bool(every and (is_last or step % every == 0))
+        for every in (plan.sample_every, plan.evaluate_every, plan.save_every)
+    )
+    if (samples and not training.pending) or "sample" in requested:
         yield outputs.sample_grid(training)
-    if evaluation and plan.evaluate_every and (is_last or step % plan.evaluate_every == 0):
+    if evaluation and (evaluates or "evaluate" in requested):
         measured = outputs.measure_metric(training, evaluation)
-        training.pending = measured is None
+        training.pending = evaluates and measured is None
         if measured:
-            yield outputs.record_metric(training, evaluation, measured)
-    is_due = plan.save_every and (is_last or step % plan.save_every == 0)
-    is_regular = bool(is_due or reason is not None or training.pending)
-    if plan.checkpoints and plan.save_every and (is_regular or (plan.keep_best and training.best.step == step)):
-        if training.restorable and is_due and not training.pending:
+            yield outputs.record_metric(training, evaluation, measured, is_due=evaluates)
+    record_requested_save(training, requested)
+    is_regular = saves or reason is not None or training.pending or "save" in requested
+    is_saving = plan.save_every or "save" in requested
+    if plan.checkpoints and is_saving and (is_regular or (plan.keep_best and training.best.step == step)):
+        if training.restorable and saves and not training.pending:
             training.rollback_points.steps.append(step)
         yield save(training, plan.checkpoints, extra=not is_regular)
 
@@ -190,12 +202,6 @@ def _sensed_event(state: TrainingState, decision: Decision) -> Sensed:
         health=observation.health,
         reward=decision.reward,
     )
-
-
-def _turned_events(training: Training, changes: tuple[KnobChange, ...]) -> Iterator[Turned]:
-    state = training.state
-    for change in changes:
-        yield Turned(state.step, state.images, change.knob, change.before, change.after, change.source, change.reason)
 
 
 def _apply_remedy(training: Training, remedy: Remedy) -> Remedied:
@@ -240,11 +246,14 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
         "verdict": training.verdict,
         "restorable": training.restorable,
         "pending": training.pending,
+        **({"requested_saves": training.requested_saves} if training.requested_saves else {}),
     }
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
-    if previous is not None and previous != best.extra:
+    chosen = step_to_keep(folder.parent)
+    if previous is not None and previous not in (best.extra, chosen):
         checkpoint.remove(folder, previous)
-    checkpoint.prune(folder, {best.step, *steps[-2:]}, uncounted=best.extra)
+    required = {best.step, chosen, *steps[-2:], *training.requested_saves}
+    checkpoint.prune(folder, required, uncounted={best.extra, *training.requested_saves})
     return Saved(state.step, state.images, path.name, best.step == state.step)
 
 
@@ -264,3 +273,4 @@ def restore(training: Training, path: Path) -> None:
     training.verdict = loaded.values.get("verdict", "healthy")
     training.restorable = loaded.values.get("restorable", training.verdict == "healthy")
     training.pending = loaded.values.get("pending", False)
+    training.requested_saves = list(loaded.values.get("requested_saves", ()))

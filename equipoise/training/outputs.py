@@ -61,10 +61,13 @@ def measure_metric(training: "Training", evaluation: MetricEvaluation) -> Measur
     return MeasuredMetric(value, time.monotonic() - start, sampling)
 
 
-def record_metric(training: "Training", evaluation: MetricEvaluation, measured: MeasuredMetric) -> Evaluated:
-    """Record a value of the metric in the pilot and as the best one, if it is."""
+def record_metric(
+    training: "Training", evaluation: MetricEvaluation, measured: MeasuredMetric, *, is_due: bool = True
+) -> Evaluated:
+    """Record a value of the metric in the pilot, if the evaluation was due by itself, and as the best one, if it is."""
     state, better = training.state, evaluation.metric.better
-    training.pilot.record_metric(evaluation.name, measured.value, state.images, better)
+    if is_due:
+        training.pilot.record_metric(evaluation.name, measured.value, state.images, better)
     training.best.update(measured.value, state.step, evaluation.metric)
     return Evaluated(
         step=state.step,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equipoise.core.data import Stream
 from equipoise.core.metric import Metric
+from equipoise.core.requests import NO_REQUESTS, RequestSource
 
 
 def never_interrupted() -> bool:
@@ -42,7 +43,7 @@ class TrainingPlan:
     `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
     depend on the speed of the machine. `accumulate`: number of batches per update. `checkpoints`: folder of the
     checkpoints. `keep_best`: whether the final weights are those with the best metric, so that each best evaluation is
-    saved. `interrupted`: whether to stop now.
+    saved. `interrupted`: whether to stop now. `requests`: what a person demands of the running training.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class TrainingPlan:
     checkpoints: Path | None = None
     keep_best: bool = False
     interrupted: Callable[[], bool] = never_interrupted
+    requests: RequestSource = NO_REQUESTS
 
     @property
     def step_images(self) -> int:
