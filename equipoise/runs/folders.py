@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,11 @@ from filelock import FileLock, Timeout
 from equipoise.errors import RunError, resume_command, unwritable
 from equipoise.runs.artifacts import PARTIAL, encode_json, write_text
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def create_run(folder: Path, experiment: Mapping[str, object]) -> None:
@@ -90,6 +96,8 @@ def claim_folder(folder: Path, stem: str) -> Iterator[Path]:
 BUSY = "wait until it has finished, or stop it"
 """Remedy for a file that another process uses."""
 SUFFIX = ".lock"
+PATIENCE = 0.2
+"""Seconds for which a lock is tried, because :func:`is_held` holds it for an instant."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Errors of a file system without locks, such as some network drives: other processes are not excluded there."""
 
@@ -104,6 +112,40 @@ def is_lock(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(SUFFIX)
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lock of a file. Numbers of processes in files would not tell: they are reused.
+
+    False where the file system has no locks, and if the lock file cannot be opened.
+    """
+    lock = lock_of(path)
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if fcntl is None:
+            return _is_held_elsewhere(lock)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)  # releases the lock, too
+
+
+def _is_held_elsewhere(lock: Path) -> bool:
+    """The same for systems without flock."""
+    probe = FileLock(lock, timeout=0)
+    try:
+        probe.acquire()
+    except (Timeout, OSError):
+        return True
+    probe.release()
+    return False
+
+
 @contextmanager
 def hold(
     path: Path, remedy: str, *, owner: Path | None = None, wait: bool = False, has_out: bool = False
@@ -114,7 +156,7 @@ def hold(
     and `remedy`, if another process holds the lock, or if the lock file cannot be created. `has_out`: whether the
     command can write to another folder.
     """
-    lock = FileLock(lock_of(path), timeout=-1 if wait else 0)
+    lock = FileLock(lock_of(path), timeout=-1 if wait else PATIENCE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -1,32 +1,170 @@
-"""All runs of a folder, by the names of their folders."""
+"""All runs of a folder, by the names of their folders, read incrementally: hundreds of runs in a table, live."""
 
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from equipoise.errors import RunError, UnknownRunError
-from equipoise.runs.run import Run, find_runs
+from equipoise.runs.annotations import ANNOTATIONS_FILE
+from equipoise.runs.folders import is_held
+from equipoise.runs.live_log import LiveLog
+from equipoise.runs.log_columns import LogColumns
+from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run, find_runs
+from equipoise.runs.run_rows import RunRow, folder_size, make_row
+
+MEMORY = 48 * 2**20
+"""Bytes of the logs that are kept in memory; those that were not used for the longest time are read again."""
+DISK_SECONDS = 30.0
+"""Seconds for which the size of the folder of a run that changes is not measured again."""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run with its log and the columns of it, as they were at the last call of :meth:`RunIndex.open`."""
+
+    name: str
+    run: Run
+    log: LiveLog
+    columns: LogColumns
+
+
+class RunNews(NamedTuple):
+    """State of a run at one moment: bytes of its log, last step, and state as in :class:`RunRow`."""
+
+    size: int
+    step: int
+    state: str
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """A row, the files that it was read from, and when the size of the folder was measured."""
+
+    key: tuple[object, ...]
+    row: RunRow
+    measured: float
 
 
 class RunIndex:
     """The runs directly below a folder, or that folder alone if it is a run.
 
     The id of a run is the name of its folder. It is compared with the names in the folder, and never becomes part of a
-    path, so that no other folder can be named.
+    path, so that no other folder can be named. Methods may be called from several threads.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._lock = threading.RLock()
+        self._open: dict[str, OpenRun] = {}
+        self._rows: dict[str, _Cached] = {}
+
+    def runs(self) -> dict[str, Run]:
+        """Return all runs by id, sorted. Raises RunError if the folder cannot be read."""
+        return {run.name if run.folder == self.root else run.folder.name: run for run in find_runs(self.root)}
 
     def names(self) -> list[str]:
         """List the ids of all runs, sorted. Raises RunError if the folder cannot be read."""
-        return [run.name if run.folder == self.root else run.folder.name for run in find_runs(self.root)]
+        return list(self.runs())
 
     def run(self, name: str) -> Run:
         """Return the run with an id. Raises UnknownRunError if there is none, for instance because it was deleted."""
         try:
-            runs = find_runs(self.root)
+            run = self.runs().get(name)
         except RunError:
-            runs = []
-        for run in runs:
-            if name == (run.name if run.folder == self.root else run.folder.name):
-                return run
-        raise UnknownRunError(name, self.root)
+            run = None
+        if run is None:
+            raise UnknownRunError(name, self.root)
+        return run
+
+    def open(self, name: str) -> OpenRun:
+        """Return a run with its log, which is read up to now. Raises UnknownRunError, or RunError if it is unreadable."""
+        return self._refresh(name, self.run(name))
+
+    def row(self, name: str) -> RunRow:
+        """Return the row of a run. Raises UnknownRunError if there is none."""
+        return self._row(name, self.run(name))
+
+    def rows(self) -> list[RunRow]:
+        """Return the rows of all runs, sorted by id. Only runs whose files have changed are read."""
+        runs = self.runs()
+        with self._lock:
+            for name in self._rows.keys() - runs.keys():
+                del self._rows[name]
+            for name in self._open.keys() - runs.keys():
+                del self._open[name]
+        return [self._row(name, run) for name, run in runs.items()]
+
+    def news(self) -> Mapping[str, RunNews]:
+        """Return the state of each run, to compare with that of another moment. A folder that is gone has no runs."""
+        try:
+            runs = self.runs()
+        except RunError:
+            return {}
+        result = {}
+        for name, run in runs.items():
+            row = self._row(name, run)
+            result[name] = RunNews(_status(run.folder / EVENTS_FILE)[1], row.step, row.state)
+        return result
+
+    def _row(self, name: str, run: Run) -> RunRow:
+        log_path = run.folder / EVENTS_FILE
+        files = (log_path, run.folder / EXPERIMENT_FILE, run.folder / ANNOTATIONS_FILE)
+        with self._lock:
+            cached = self._rows.get(name)
+        is_over = cached is not None and cached.row.state == "finished"
+        key: tuple[object, ...] = (run.folder, *map(_status, files))
+        if cached and cached.key[:-1] == key and (is_over or cached.key[-1] == is_held(log_path)):
+            return cached.row
+        held = is_held(log_path)
+        now = time.monotonic()
+        measured = cached.measured if cached and held and now - cached.measured < DISK_SECONDS else now
+        disk = cached.row.disk if cached and measured != now else folder_size(run.folder)
+        try:
+            row = make_row(name, run, self._refresh(name, run).log, is_held=held, disk=disk)
+        except RunError as error:
+            row = RunRow(name, state="damaged", problem=str(error), disk=disk)
+        with self._lock:
+            self._rows[name] = _Cached((*key, held), row, measured)
+        return row
+
+    def _refresh(self, name: str, run: Run) -> OpenRun:
+        with self._lock:
+            opened = self._open.pop(name, None)
+            if opened is None or opened.run.folder != run.folder:
+                log = LiveLog(run.folder / EVENTS_FILE)
+                opened = OpenRun(name, run, log, LogColumns(log))
+            self._open[name] = opened  # last in order: used most recently
+        try:
+            opened.log.refresh()
+        except OSError as error:
+            raise RunError(f"{opened.log.path} cannot be read: {error.strerror or error}; restore it") from error
+        self._evict(name)
+        return opened
+
+    def _evict(self, name: str) -> None:
+        """Forget the logs that were not used for the longest time, if all take too much memory."""
+        with self._lock:
+            total = 0
+            for other, opened in reversed(list(self._open.items())):
+                total += opened.log.size_in_memory + opened.columns.size_in_memory
+                if total > MEMORY and other != name:
+                    del self._open[other]
+
+
+def row_to_json(row: RunRow) -> dict[str, object]:
+    """Return a row as JSON values."""
+    values = {name: getattr(row, name) for name in RunRow.__slots__}
+    best = row.best and {"metric": row.best.metric, "value": row.best.value, "step": row.best.step}
+    return {**values, "best": best}
+
+
+def _status(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file changes: inode, size and time; zeros for a file that does not exist."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
