@@ -6,15 +6,17 @@ import { coalesce, get, runPath } from "./api.js";
 import { Chart } from "./charts.js";
 import { fill, h, notifyError, panel, segmented } from "./dom.js";
 
-/** @type {Record<SeriesInfo["group"], {title: string, range?: [number, number], single?: boolean}>} single: one chart a series */
+/** @type {Record<SeriesInfo["group"], {section: string, title: string, range?: [number, number], single?: boolean}>} single: one chart a series */
 const GROUPS = {
-  loss: { title: "Losses" }, rank: { title: "Ranks", range: [-1, 1] }, probability: { title: "D(x)", range: [0, 1] },
-  gradient: { title: "Gradients" }, metric: { title: "Quality", single: true }, knob: { title: "Knobs", single: true }, signal: { title: "Signals", single: true },
+  loss: { section: "Balance", title: "Loss" }, rank: { section: "Balance", title: "Rank", range: [-1, 1] }, probability: { section: "Balance", title: "D(x)", range: [0, 1] },
+  gradient: { section: "Balance", title: "Gradients" }, metric: { section: "Quality", title: "Quality", single: true },
+  knob: { section: "Knobs", title: "Knobs", single: true }, signal: { section: "Signals", title: "Signals", single: true },
 };
+const SECTIONS = ["Balance", "Quality", "Knobs", "Signals"];
 
 /** @param {string} id @param {import("./clock.js").Clock} clock */
 export function createCurves(id, clock) {
-  /** @type {Map<string, {chart: Chart, names: string[], visible: boolean}>} */
+  /** @type {Map<string, {chart: Chart, names: string[], player: string, visible: boolean}>} */
   const charts = new Map();
   /** @type {import("./charts.js").Shade[]} */
   let shades = [];
@@ -47,16 +49,16 @@ export function createCurves(id, clock) {
     /** @type {SeriesAnswer} */
     const answer = await get(runPath(id, "/series"), { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
     const steps = answer.steps ?? answer.x;
-    for (const { chart, names } of shown) {
+    for (const { chart, names, player } of shown) {
       chart.shades = shades;
-      chart.draw({ x: answer.x, steps, lines: names.filter((name) => answer.series[name]).map((name) => ({ label: shortName(name), ...answer.series[name] })) });
+      chart.draw({ x: answer.x, steps, lines: names.filter((name) => answer.series[name]).map((name) => ({ label: shortName(name).replace(`${player}.`, "").replace(/^rank_/, "").replaceAll("_", " "), ...answer.series[name] })) });
     }
   }, notifyError, 300);
 
   /** Create the charts of new series; the others stay. @param {SeriesInfo[]} series @param {KnobState[]} knobs */
   function update(series, knobs) {
     const acting = new Set(knobs.filter((knob) => knob.acts).map((knob) => knob.name));
-    for (const [group, { title, range, single }] of Object.entries(GROUPS)) {
+    for (const [group, { section, title, range, single }] of Object.entries(GROUPS)) {
       const members = series.filter((info) => info.group === group && (group !== "knob" || acting.size === 0 || acting.has(shortName(info.name))));
       const sets = single ? members.map((info) => [info]) : group === "loss" ? byPlayer(members) : members.length ? [members] : [];
       for (const set of sets) {
@@ -65,22 +67,21 @@ export function createCurves(id, clock) {
         const heading = single ? shortName(set[0].name) : group === "loss" ? `${title}${playerOf(set[0]) ? `: ${playerOf(set[0])}` : ""}` : title;
         const chart = new Chart(heading, clock, { help: single ? set[0].help : set.map((info) => `${shortName(info.name)}: ${info.help}`).join("\n"), unit: single ? set[0].unit : "", range, height: single ? 120 : 176 });
         Object.assign(chart, settings);
-        charts.set(key, { chart, names, visible: false });
-        section(group, title).append(chart.element);
+        charts.set(key, { chart, names, player: single ? "" : playerOf(set[0]), visible: false });
+        sectionBox(section).append(chart.element);
         observer.observe(chart.element);
       }
     }
     refresh();
   }
 
-  /** The box of a group's charts, in the order of GROUPS. @param {string} group @param {string} title */
-  function section(group, title) {
-    const old = place.querySelector(`[data-group="${group}"]`);
+  /** The box of a section's charts, made at its first one. @param {string} section */
+  function sectionBox(section) {
+    const old = place.querySelector(`[data-section="${section}"] > div`);
     if (old) return old;
-    const box = h("div", { class: GROUPS[/** @type {"loss"} */ (group)].single ? "charts several" : "charts", "data-group": group });
-    const folded = h("details", { open: group !== "signal", class: "group", "data-order": Object.keys(GROUPS).indexOf(group) }, h("summary", {}, title), box);
-    const next = [...place.children].find((child) => Number(child.getAttribute("data-order")) > Object.keys(GROUPS).indexOf(group));
-    place.insertBefore(folded, next ?? null);
+    const order = SECTIONS.indexOf(section), box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
+    const folded = h("details", { open: section !== "Signals", class: "group", "data-section": section, "data-order": order }, h("summary", {}, section), box);
+    place.insertBefore(folded, [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
     return box;
   }
 

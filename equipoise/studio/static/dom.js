@@ -52,6 +52,18 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Make `nodes` the children of an element; nothing moves if they are already, so that clicks and the focus survive.
+ * @param {Element} element
+ * @param {Element[]} nodes
+ */
+export function setChildren(element, nodes) {
+  if (nodes.length === element.children.length && nodes.every((node, index) => element.children[index] === node)) return;
+  const focused = document.activeElement;
+  element.replaceChildren(...nodes);
+  if (focused instanceof HTMLElement && focused !== document.activeElement && element.contains(focused)) focused.focus();
+}
+
+/**
  * A panel: a titled box. `tools` stand at the right of the title.
  * @param {string} title
  * @param {Children} tools

@@ -51,7 +51,8 @@ const THEMES = ["system", "light", "dark"];
 /** @param {string} theme */
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  fill(/** @type {HTMLElement} */ (document.getElementById("theme")), `Theme: ${theme}`);
+  const button = /** @type {HTMLElement} */ (document.getElementById("theme"));
+  fill(button, h("span", { "aria-hidden": true }, "◐"), h("span", { class: "hidden" }, "Theme: "), h("span", { class: "wide" }, theme));
   dispatchEvent(new Event("theme"));
 }
 

@@ -24,8 +24,10 @@ export async function mount(root, { id, query }) {
   /** @type {RunDetails | null} */
   let details = null;
   const path = encodeURIComponent(id);
-  fill(root, h("header", { class: "stack run-head" }, h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element), summary, progress,
-    h("nav", { "aria-label": "Views of this run", class: "subnav" }, h("a", { href: `#/explore/${path}` }, "Explore"), h("a", { href: `#/judge/${path}` }, "Judge checkpoints"), h("a", { href: `#/compare?runs=${path}` }, "Compare"), h("a", { href: `#/start?from=${path}` }, "Duplicate"))),
+  const links = { Explore: `explore/${path}`, "Judge checkpoints": `judge/${path}`, Compare: `compare?runs=${path}`, Duplicate: `start?from=${path}` };
+  fill(root, h("header", { class: "stack run-head" }, h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element),
+    h("div", { class: "title" }, summary, h("span", { class: "grow" }),
+      h("nav", { "aria-label": "Views of this run", class: "subnav" }, Object.entries(links).map(([text, href]) => h("a", { href: `#/${href}` }, text)))), progress),
   bar.element,
   h("div", { class: "run-grid" }, h("div", { class: "stack side" }, samples.element, health.element), h("div", { class: "stack" }, timeline.element, curves.element), h("div", { class: "stack side" }, knobs.element, facts.element)));
 

@@ -3,7 +3,7 @@
  * @module
  */
 import { coalesce, get, onNews, post, runPath } from "./api.js";
-import { ago, badge, bytes, duration, field, fill, h, notify, notifyError, number, openForm, segmented, setAttributes } from "./dom.js";
+import { ago, badge, bytes, duration, field, fill, h, notify, notifyError, number, openForm, segmented, setAttributes, setChildren } from "./dom.js";
 
 /** @typedef {{title: string, value: (row: Row) => string | number, right?: boolean, cell: (row: Row) => import("./dom.js").Children}} Column */
 
@@ -23,9 +23,8 @@ const COLUMNS = {
     row.verdict && badge(row.verdict), row.findings.length > 0 && h("small", { class: "muted clip" }, row.findings.map((finding) => finding.symptom.replaceAll("_", " ")).join(", "))] },
   best: { title: "Best", right: true, value: (row) => row.best?.value ?? Infinity, cell: (row) => row.best
     && h("span", { class: "nowrap", title: `at step ${row.best.step}` }, h("small", { class: "muted" }, `${row.best.metric} `), number(row.best.value)) },
-  model: { title: "Model", value: (row) => row.model, cell: (row) => row.model },
+  model: { title: "Model", value: (row) => `${row.model} ${row.controller}`, cell: (row) => [row.model, h("small", { class: "muted clip", title: "controller" }, row.controller)] },
   data: { title: "Data", value: (row) => row.data, cell: (row) => h("span", { class: "clip", title: row.data }, row.data) },
-  controller: { title: "Controller", value: (row) => row.controller, cell: (row) => row.controller },
   seconds: { title: "Time", right: true, value: (row) => row.seconds, cell: (row) => h("span", { class: "nowrap" }, duration(row.seconds)) },
   disk: { title: "Disk", right: true, value: (row) => row.disk, cell: (row) => h("span", { class: "nowrap" }, bytes(row.disk)) },
   updated: { title: "Updated", right: true, value: (row) => -row.updated, cell: (row) => h("span", { class: "nowrap muted" }, ago(row.updated)) },
@@ -100,12 +99,7 @@ export async function mount(root, { query }) {
       const [left, right] = [value(a), value(b)];
       return (left < right ? -1 : left > right ? 1 : a.id.localeCompare(b.id)) * (descending ? -1 : 1);
     });
-    const elements = visible.map(rowElement);
-    if (elements.length !== body.children.length || elements.some((element, index) => body.children[index] !== element)) {
-      const active = document.activeElement;
-      body.replaceChildren(...elements);
-      if (active instanceof HTMLElement && body.contains(active)) active.focus();
-    }
+    setChildren(body, visible.map(rowElement));
     for (const cell of head.children) setAttributes(cell, { "aria-sort": cell.getAttribute("data-key") === key ? (descending ? "descending" : "ascending") : null });
     const running = rows.filter((row) => row.state === "running").length;
     fill(count, `${visible.length === rows.length ? rows.length : `${visible.length} of ${rows.length}`} in ${folder}${running ? `, ${running} running` : ""}`);

@@ -109,7 +109,7 @@ export function createSamples(id, clock) {
   function enlarge() {
     openDialog("Samples", [h("div", { class: "toolbar" }, h("h2", {}, picture.alt), h("span", { class: "grow" }),
       h("button", { type: "button", onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
-    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "wide");
+    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
   }
 
   return {

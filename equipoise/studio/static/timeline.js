@@ -2,7 +2,7 @@
  * The timeline of a run: one lane a kind of event. A click sets the clock and shows the reason.
  * @module
  */
-import { fill, h, number, panel } from "./dom.js";
+import { fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
 
 /** @typedef {{from: number, to?: number, kind: string, label: string, why: import("./dom.js").Children, mark?: string}} Mark to: end of a span */
 
@@ -12,7 +12,9 @@ const BUCKETS = 90;
 export function createTimeline(clock) {
   /** @type {[string, Mark[]][]} */
   let lanes = [];
-  let shownText = "", selectedKey = "";
+  let shownText = "";
+  /** @type {Map<string, HTMLElement>} lanes and marks on the page */
+  const elements = new Map();
   const place = h("div", { class: "lanes" });
   const hand = h("div", { class: "hand" });
   const why = h("div", { class: "why", "aria-live": "polite" }, h("span", { class: "muted" }, "Choose a mark to see what happened and why."));
@@ -28,34 +30,42 @@ export function createTimeline(clock) {
     hand.hidden = clock.step < from || clock.step > to;
   }
 
+  /** Draw the lanes; marks that stay keep their element, so that focus and clicks survive news. */
   function draw() {
-    const [from, to] = clock.span;
-    const focused = place.contains(document.activeElement) ? document.activeElement?.getAttribute("data-key") : null;
-    fill(place, lanes.map(([name, marks]) => {
+    const [from, to] = clock.span, old = new Map(elements);
+    elements.clear();
+    setChildren(place, lanes.map(([name, marks]) => {
       const visible = joined(marks.filter((mark) => (mark.to ?? mark.from) >= from && mark.from <= to), (to - from) / BUCKETS);
-      const track = h("div", { class: "track", role: "group", "aria-label": `${name}: ${marks.length}`, onkeydown: moveFocus });
-      track.append(...visible.map((mark, index) => button(mark, name, index, from, to)));
-      return h("div", { class: "lane" }, h("span", { class: "lane-name", title: name }, name), track);
+      const buttons = visible.map((mark) => {
+        const key = `${name} ${mark.from} ${mark.kind}`, element = old.get(key) ?? h("button", { type: "button", tabindex: -1, "aria-pressed": false });
+        elements.set(key, element);
+        describe(element, mark, name, from, to);
+        return element;
+      });
+      if (buttons.length && !buttons.some((element) => element.tabIndex === 0)) buttons[0].tabIndex = 0;
+      const lane = old.get(name) ?? h("div", { class: "lane" }, h("span", { class: "lane-name", title: name }, name), h("div", { class: "track", role: "group", onkeydown: moveFocus }));
+      elements.set(name, lane);
+      const track = /** @type {HTMLElement} */ (lane.lastElementChild);
+      track.setAttribute("aria-label", `${name}: ${marks.length}`);
+      setChildren(track, buttons);
+      return lane;
     }));
-    if (focused) /** @type {HTMLElement | null} */ (place.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
     moveHand();
   }
 
-  /** @param {Mark} mark @param {string} lane @param {number} index @param {number} from @param {number} to */
-  function button(mark, lane, index, from, to) {
+  /** @param {HTMLElement} element @param {Mark} mark @param {string} lane @param {number} from @param {number} to */
+  function describe(element, mark, lane, from, to) {
     const left = Math.max(0, (mark.from - from) / (to - from)), right = Math.min(1, ((mark.to ?? mark.from) - from) / (to - from));
-    const key = `${lane} ${mark.from}`;
     const span = mark.to === undefined ? "" : ` to ${mark.to}`;
-    const element = h("button", { type: "button", class: `mark ${mark.kind}${mark.to === undefined ? "" : " span"}`, "data-key": key, tabindex: index ? -1 : 0, title: mark.label,
-      "aria-label": `${lane}, step ${mark.from}${span}: ${mark.label}`, "aria-pressed": key === selectedKey, onclick: () => {
-        selectedKey = key;
-        for (const other of place.querySelectorAll(".mark")) other.setAttribute("aria-pressed", String(other === element));
-        clock.update({ step: mark.from, follow: false });
-        fill(why, h("div", {}, h("b", {}, lane), h("span", { class: "muted" }, ` · step ${number(mark.from)}${mark.to === undefined ? "" : ` to ${number(mark.to)}`}`)), mark.why);
-      } }, h("span", { "aria-hidden": true }, mark.mark ?? ""));
+    setAttributes(element, { class: `mark ${mark.kind}${span && " span"}`, title: mark.label, "aria-label": `${lane}, step ${mark.from}${span}: ${mark.label}` });
+    if (element.textContent !== (mark.mark ?? "")) fill(element, h("span", { "aria-hidden": true }, mark.mark));
     element.style.setProperty("--left", String(left));
     element.style.setProperty("--width", String(Math.max(0, right - left)));
-    return element;
+    element.onclick = () => {
+      for (const other of place.querySelectorAll(".mark")) other.setAttribute("aria-pressed", String(other === element));
+      clock.update({ step: mark.from, follow: false });
+      fill(why, h("div", {}, h("b", {}, lane), h("span", { class: "muted" }, ` · step ${number(mark.from)}${mark.to === undefined ? "" : ` to ${number(mark.to)}`}`)), mark.why);
+    };
   }
 
   /** Arrow keys move between the marks of a lane. @param {KeyboardEvent} event */
