@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from equipoise.errors import RunError, UnknownRunError
 from equipoise.runs.annotations import ANNOTATIONS_FILE
+from equipoise.runs.finding_periods import FindingPeriods
 from equipoise.runs.folders import is_held
 from equipoise.runs.live_log import LiveLog
 from equipoise.runs.log_columns import LogColumns
@@ -22,13 +23,14 @@ DISK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class OpenRun:
-    """A run with its log and the columns of it, as they were at the last call of :meth:`RunIndex.open`."""
+class LiveRun:
+    """A run with its log and what was read of it, as they were at the last call of :meth:`RunIndex.open`."""
 
     name: str
     run: Run
     log: LiveLog
     columns: LogColumns
+    findings: FindingPeriods
 
 
 class RunNews(NamedTuple):
@@ -58,7 +60,7 @@ class RunIndex:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock = threading.RLock()
-        self._open: dict[str, OpenRun] = {}
+        self._open: dict[str, LiveRun] = {}
         self._rows: dict[str, _Cached] = {}
 
     def runs(self) -> dict[str, Run]:
@@ -79,8 +81,8 @@ class RunIndex:
             raise UnknownRunError(name, self.root)
         return run
 
-    def open(self, name: str) -> OpenRun:
-        """Return a run with its log, which is read up to now. Raises UnknownRunError, or RunError if it is unreadable."""
+    def open(self, name: str) -> LiveRun:
+        """Return a run, its log read up to now. Raises UnknownRunError, or RunError for a log that cannot be read."""
         return self._refresh(name, self.run(name))
 
     def row(self, name: str) -> RunRow:
@@ -130,12 +132,12 @@ class RunIndex:
             self._rows[name] = _Cached((*key, held), row, measured)
         return row
 
-    def _refresh(self, name: str, run: Run) -> OpenRun:
+    def _refresh(self, name: str, run: Run) -> LiveRun:
         with self._lock:
             opened = self._open.pop(name, None)
             if opened is None or opened.run.folder != run.folder:
                 log = LiveLog(run.folder / EVENTS_FILE)
-                opened = OpenRun(name, run, log, LogColumns(log))
+                opened = LiveRun(name, run, log, LogColumns(log), FindingPeriods(log))
             self._open[name] = opened  # last in order: used most recently
         try:
             opened.log.refresh()

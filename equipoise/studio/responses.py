@@ -13,9 +13,12 @@ from starlette.responses import FileResponse, Response
 from equipoise.errors import EquipoiseError, RunError, SettingError, UnknownRunError
 
 SANDBOX = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; frame-ancestors 'self'"
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; media-src data: blob:; "
+    "frame-ancestors 'self'"
 )
 """Content security policy of pages that a run or a comparison has written: no script, no request, no origin."""
+SANDBOX_WITH_SCRIPTS = SANDBOX.replace("sandbox;", "sandbox allow-scripts; script-src 'unsafe-inline';")
+"""The same for the interactive report. Its scripts have no origin: they cannot read or send anything."""
 
 
 class Body(BaseModel):
@@ -46,14 +49,19 @@ def png_response(content: bytes) -> Response:
     return Response(content, media_type="image/png")
 
 
-def sandboxed_page(path: Path) -> Response:
+def sandboxed_page(path: Path, *, scripts: bool = False) -> Response:
     """Return a page that a run or a comparison has written: it may show its own pictures and styles, nothing else.
 
-    Raises RunError if there is no such file.
+    `scripts`: whether its own scripts run, without an origin and without requests. Raises RunError if there is no such
+    file.
     """
     if not path.is_file():
         raise RunError(f"there is no {path.name} yet")
-    return FileResponse(path, media_type="text/html; charset=utf-8", headers={"content-security-policy": SANDBOX})
+    return FileResponse(
+        path,
+        media_type="text/html; charset=utf-8",
+        headers={"content-security-policy": SANDBOX_WITH_SCRIPTS if scripts else SANDBOX},
+    )
 
 
 async def read_body(request: Request, model: type[BodyT]) -> BodyT:

@@ -1,17 +1,161 @@
-"""Routes that show runs: the table, a run, its curves, its timeline, its samples and its events."""
+"""Routes that show runs: the table, a run, its curves, its timeline, its samples, its events and its report."""
 
+import math
+from collections.abc import Mapping
+
+import numpy as np
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from equipoise.studio.responses import json_response
+from equipoise.errors import RunError, SettingError
+from equipoise.report.run_summary import rerun_command
+from equipoise.runs.run import FIGURES_FOLDER
+from equipoise.runs.run_index import LiveRun, row_to_json
+from equipoise.runs.series import Bins, Numbers, bin_curves
+from equipoise.studio.curves import list_curves, make_axis, read_curves
+from equipoise.studio.knob_states import knob_states
+from equipoise.studio.responses import (
+    float_parameter,
+    int_parameter,
+    json_response,
+    png_response,
+    sandboxed_page,
+)
+from equipoise.studio.run_files import data_record, log_tail, skipped_files, warnings_of
+from equipoise.studio.sample_pictures import draw_grid, draw_sample, list_samples
 from equipoise.studio.studio import Studio
+from equipoise.studio.timeline import read_timeline
+
+AXES = ("step", "images", "seconds")
+MOST_PIXELS = 4000
+MOST_NAMES = 200
+REPORT_FILE, FILM = "report.html", ("film", "training_progress.mp4")
+FIGURE = (FIGURES_FOLDER, "training_progress.png")
 
 
 def routes(studio: Studio) -> list[Route]:
     """Return the routes of this topic."""
 
     def list_runs(_: Request) -> Response:
-        return json_response({"root": str(studio.root), "runs": [{"id": name} for name in studio.runs.names()]})
+        return json_response({"root": str(studio.root), "runs": [row_to_json(row) for row in studio.runs.rows()]})
 
-    return [Route("/api/runs", list_runs)]
+    def show_run(request: Request) -> Response:
+        name = request.path_params["run"]
+        return json_response({"row": row_to_json(studio.runs.row(name)), **describe_run(studio.runs.open(name))})
+
+    def show_series(request: Request) -> Response:
+        return json_response(series_of(studio.runs.open(request.path_params["run"]), request))
+
+    def show_timeline(request: Request) -> Response:
+        return json_response(read_timeline(studio.runs.open(request.path_params["run"])))
+
+    def show_events(request: Request) -> Response:
+        log, kind = studio.runs.open(request.path_params["run"]).log, request.query_params.get("kind")
+        limit = int_parameter(request, "limit", 200, 1, 2000)
+        lines = log.last_lines(limit if not kind else 20 * limit)
+        return json_response({"events": [line for line in lines if kind in (None, "", line["event"])][-limit:]})
+
+    return [
+        Route("/api/runs", list_runs),
+        Route("/api/runs/{run}", show_run),
+        Route("/api/runs/{run}/series", show_series),
+        Route("/api/runs/{run}/timeline", show_timeline),
+        Route("/api/runs/{run}/events", show_events),
+        *_file_routes(studio),
+        *_sample_routes(studio),
+    ]
+
+
+def describe_run(run: LiveRun) -> dict[str, object]:
+    """Return settings, knobs, curves and files of a run as JSON values, without its row."""
+    try:
+        experiment = run.run.experiment()
+    except RunError:
+        experiment = {}  # the row says what is wrong
+    knobs = knob_states(run, experiment.get("freeze"))
+    meaning = {knob.name: (knob.unit, knob.help) for knob in knobs}
+    folder = run.run.folder
+    return {
+        "experiment": experiment,
+        "command": rerun_command(experiment) if experiment else "",
+        "started": next(iter(run.log.events("started")), None),
+        "warnings": warnings_of(run, experiment),
+        "knobs": [knob.to_json() for knob in knobs],
+        "series": [info._asdict() for info in list_curves(run, meaning)],
+        "files": {
+            "report": (folder / REPORT_FILE).is_file(),
+            "film": folder.joinpath(*FILM).is_file(),
+            "figure": folder.joinpath(*FIGURE).is_file(),
+        },
+        "data": data_record(folder),
+        "skipped": skipped_files(folder),
+        "last_log": log_tail(folder),
+    }
+
+
+def series_of(run: LiveRun, request: Request) -> Mapping[str, object]:
+    """Return the curves that a request names in bins, as JSON values. Raises SettingError for an unknown axis."""
+    names = list(dict.fromkeys(filter(None, request.query_params.get("names", "").split(","))))[:MOST_NAMES]
+    kind = request.query_params.get("x") or "step"
+    if kind not in AXES:
+        raise SettingError(f"x must be {', '.join(AXES[:-1])} or {AXES[-1]}, not '{kind[:40]}'")
+    pixels = int_parameter(request, "pixels", 900, 1, MOST_PIXELS)
+    axis = make_axis(run, kind, float_parameter(request, "from"), float_parameter(request, "to"))
+    binned = bin_curves(read_curves(run, names), axis, pixels)
+    series = {name: _bins_to_json(bins) for name, bins in binned.curves.items()}
+    return {"x": _to_list(binned.x), "steps": _to_list(binned.steps), "series": series}
+
+
+def _file_routes(studio: Studio) -> list[Route]:
+    def show_report(request: Request) -> Response:
+        return sandboxed_page(studio.runs.run(request.path_params["run"]).folder / REPORT_FILE, scripts=True)
+
+    def show_film(request: Request) -> Response:
+        path = studio.runs.run(request.path_params["run"]).folder.joinpath(*FILM)
+        if not path.is_file():
+            raise RunError("there is no film yet; write it with: equipoise report RUN")
+        return FileResponse(path, media_type="video/mp4")
+
+    def show_figure(request: Request) -> Response:
+        path = studio.runs.run(request.path_params["run"]).folder.joinpath(*FIGURE)
+        if not path.is_file():
+            raise RunError("there is no figure yet; write it with: equipoise report RUN")
+        return FileResponse(path, media_type="image/png")
+
+    return [
+        Route("/api/runs/{run}/report", show_report),
+        Route("/api/runs/{run}/film", show_film),
+        Route("/api/runs/{run}/figure", show_figure),
+    ]
+
+
+def _sample_routes(studio: Studio) -> list[Route]:
+    def show_samples(request: Request) -> Response:
+        return json_response({"items": list_samples(studio.runs.open(request.path_params["run"]))})
+
+    def show_grid(request: Request) -> Response:
+        run = studio.runs.open(request.path_params["run"])
+        columns = int_parameter(request, "columns", 0, 1, 64) or None
+        limit = int_parameter(request, "limit", 1024, 1, 1024)
+        return png_response(draw_grid(run, request.path_params["step"], columns, limit))
+
+    def show_sample(request: Request) -> Response:
+        run, scale = studio.runs.open(request.path_params["run"]), int_parameter(request, "scale", 1, 1, 16)
+        return png_response(draw_sample(run, request.path_params["step"], request.path_params["index"], scale))
+
+    return [
+        Route("/api/runs/{run}/samples", show_samples),
+        Route("/api/runs/{run}/samples/{step:int}.png", show_grid),
+        Route("/api/runs/{run}/samples/{step:int}/{index:int}.png", show_sample),
+    ]
+
+
+def _bins_to_json(bins: Bins) -> dict[str, object]:
+    return {"min": _to_list(bins.low), "max": _to_list(bins.high), "last": _to_list(bins.last)}
+
+
+def _to_list(values: Numbers) -> list[float | None]:
+    """Return numbers with eight digits, None for those that are not finite."""
+    rounded = (float(f"{value:.8g}") if math.isfinite(value) else None for value in np.asarray(values).tolist())
+    return list(rounded)

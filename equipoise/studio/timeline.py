@@ -1,0 +1,149 @@
+"""The timeline of a run: findings, remedies, changes of knobs, requests, evaluations, checkpoints, resumes, samples."""
+
+from collections.abc import Mapping, Sequence
+
+from equipoise.core.events import MANUAL
+from equipoise.diagnosis.symptoms import SYMPTOMS
+from equipoise.errors import RunError
+from equipoise.report.formatting import format_count, format_number, symptom_words
+from equipoise.runs.finding_periods import FindingPeriod
+from equipoise.runs.live_log import TurnRow
+from equipoise.runs.run import CHECKPOINTS_FOLDER, EventLine
+from equipoise.runs.run_index import LiveRun
+from equipoise.runs.run_rows import findings_of
+
+MOST_TURNS = 2000
+MOST_FINDINGS = 500
+"""Largest numbers that are listed: of more changes, evenly spaced ones with how many each stands for; of more periods,
+the most severe."""
+
+
+def read_timeline(run: LiveRun) -> dict[str, object]:
+    """Return the timeline as JSON values. Raises RunError if the log cannot be read."""
+    log = run.log
+    try:
+        with log.lock:
+            periods = run.findings.read()
+            severe = sorted(periods, key=lambda period: -period.severity)[:MOST_FINDINGS]
+            findings = [_finding(run, period) for period in sorted(severe, key=lambda period: period.since)]
+            turns = _turns(run)
+    except OSError as error:
+        raise RunError(f"{log.path} cannot be read: {error.strerror or error}") from error
+    present = _checkpoints(run)
+    return {
+        "findings": findings,
+        "remedies": [_remedy(line) for line in log.events("remedied")],
+        "turns": turns,
+        "turn_count": len(log.turns),
+        "manual": [_request(line) for line in log.events("requested")],
+        "evaluations": [
+            {key: line.get(key) for key in ("step", "metric", "value", "better")} for line in log.events("evaluated")
+        ],
+        "checkpoints": [
+            {"step": line["step"], "best": line.get("best") is True, "present": line.get("checkpoint") in present}
+            for line in log.events("saved")
+        ],
+        "resumes": [{"step": line["step"]} for line in log.events("resumed")],
+        "samples": [line["step"] for line in log.events("sampled")],
+    }
+
+
+def describe_evidence(evidence: Mapping[str, object]) -> str:
+    """Format the numbers that show a symptom: "rank train fake 0.98, coverage 0.1"."""
+    numbers = ((name, value) for name, value in evidence.items() if isinstance(value, int | float))
+    return ", ".join(f"{name} {format_number(float(value))}" for name, value in numbers)
+
+
+def describe_finding(symptom: str, evidence: Mapping[str, object]) -> dict[str, object]:
+    """Return label, meaning, evidence and advice of a symptom; a symptom of another version has only its name."""
+    record = SYMPTOMS.get(symptom)
+    numbers = describe_evidence(evidence)
+    meaning = record.meaning if record else ""
+    return {
+        "label": symptom_words(symptom),
+        "meaning": meaning,
+        "evidence": f"{meaning[:1].upper()}{meaning[1:]}{f' ({numbers})' if numbers else ''}." if meaning else numbers,
+        "advice": record.advice if record else "",
+    }
+
+
+def _finding(run: LiveRun, period: FindingPeriod) -> dict[str, object]:
+    try:
+        findings = findings_of(run.log.reading(period.row).get("health"))
+    except ValueError:
+        findings = []
+    evidence = next((finding.evidence for finding in findings if finding.symptom == period.symptom), {})
+    return {
+        "symptom": period.symptom,
+        **describe_finding(period.symptom, evidence),
+        "severity": period.severity,
+        "since": period.since,
+        "until": None if period.is_open else period.last,
+    }
+
+
+def _remedy(line: EventLine) -> dict[str, object]:
+    finding = line.get("finding")
+    finding = finding if isinstance(finding, Mapping) else {}
+    symptom, evidence = str(finding.get("symptom", "")), finding.get("evidence")
+    overrides = line.get("overrides")
+    items = [item for item in overrides if isinstance(item, Mapping)] if isinstance(overrides, list) else []
+    held = {str(item.get("knob")): item.get("value") for item in items}
+    numbers = describe_evidence(evidence) if isinstance(evidence, Mapping) else ""
+    values = ", ".join(f"{name} {format_number(float(value))}" for name, value in held.items() if _is_number(value))
+    until = line.get("until")
+    end = f" until step {format_count(until)}" if values and type(until) is int else ""
+    return {
+        "step": line["step"],
+        "symptom": symptom,
+        **{key: line.get(key) for key in ("rung", "restored", "until", "lost")},
+        "overrides": held,
+        "why": f"{symptom_words(symptom)}{f' ({numbers})' if numbers else ''}{f': {values}' if values else ''}{end}",
+    }
+
+
+def _request(line: EventLine) -> dict[str, object]:
+    return {
+        **{key: line.get(key) for key in ("step", "action", "value")},
+        **{key: str(line.get(key) or "") for key in ("knob", "by", "refused", "request")},
+        "note": str(line.get("text") or ""),
+    }
+
+
+def _turns(run: LiveRun) -> list[dict[str, object]]:
+    """List the changes of knobs; of many, evenly spaced ones of each knob, and all that a person made."""
+    groups = _thin(run.log.turns) if len(run.log.turns) > MOST_TURNS else [(turn, 1) for turn in run.log.turns]
+    reasons = run.log.reasons([turn for turn, _ in groups])
+    return [
+        {
+            **{"step": turn.step, "knob": turn.knob, "from": turn.before, "to": turn.after, "by": turn.by, "why": why},
+            **({"count": count} if count > 1 else {}),
+        }
+        for (turn, count), why in zip(groups, reasons, strict=True)
+    ]
+
+
+def _thin(turns: Sequence[TurnRow]) -> list[tuple[TurnRow, int]]:
+    """Return changes with the number of changes that each one stands for; it goes from the first to the last value."""
+    by_knob: dict[str, list[TurnRow]] = {}
+    result = [(turn, 1) for turn in turns if turn.by == MANUAL][:MOST_TURNS]
+    for turn in turns:
+        if turn.by != MANUAL:
+            by_knob.setdefault(turn.knob, []).append(turn)
+    for changes in by_knob.values():
+        size = -(-len(changes) * len(by_knob) // MOST_TURNS)
+        for start in range(0, len(changes), size):
+            part = changes[start : start + size]
+            result.append((part[-1]._replace(before=part[0].before), len(part)))
+    return sorted(result, key=lambda item: item[0].step)
+
+
+def _checkpoints(run: LiveRun) -> set[str]:
+    try:
+        return {path.name for path in (run.run.folder / CHECKPOINTS_FOLDER).iterdir()}
+    except OSError:
+        return set()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
