@@ -7,7 +7,8 @@ EquipoiseError           a problem that the user can solve; one line that names 
 ├── DataError            data that cannot be read, or too few data
 │   └── UndefinedMetricError  too few samples or reals for a metric, or reals of a kind that cannot answer its question
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
-│   └── UnknownRunError      a name of a run that does not exist in a folder of runs
+│   ├── UnknownRunError      a name of a run that does not exist in a folder of runs
+│   └── LostProcessError     a process of a run of several processes that ended while others waited for it
 └── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
 
@@ -61,6 +62,10 @@ class UnknownRunError(RunError):
 
     def __init__(self, name: str, root: Path) -> None:
         super().__init__(f"there is no run '{name}' in {root}; list the runs with: equipoise runs {shell_path(root)}")
+
+
+class LostProcessError(RunError):
+    """Another process of a run has ended while this one waited for it."""
 
 
 class CheckpointError(EquipoiseError):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from equipoise.core.world import batch_world
+
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bandwidths as multiples of the median distance. A single bandwidth is insensitive to other scales (Li 2015)."""
 
@@ -14,6 +16,7 @@ def mmd(first: Tensor, second: Tensor, bandwidth: float | None = None) -> Tensor
     `bandwidth`, or, for None, the mean of such kernels with σ at FACTORS times the median distance of all pairs, which
     is treated as a constant. The square root is not taken: its gradient is infinite at 0.
     """
+    first, second = batch_world().concatenate(first), batch_world().concatenate(second)
     pooled = torch.cat([first, second])
     norms = pooled.square().sum(dim=1)
     squares = (norms[:, None] + norms[None, :] - 2 * pooled @ pooled.T).clamp_min(0)

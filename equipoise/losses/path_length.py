@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise.core.model import Memory
+from equipoise.core.world import batch_world
 from equipoise.losses.adversarial import at_least_float32
 
 DECAY = 0.99
@@ -43,5 +44,6 @@ def path_lengths(images: Tensor, styles: Tensor, generator: Generator) -> Tensor
 
 def path_length_penalty(lengths: Tensor, memory: Mapping[str, Tensor]) -> PathLength:
     """E (|J^T y| - a)^2, a the running mean of |J^T y| with this batch: Karras 2020, equation 4 and appendix B."""
-    a = torch.lerp(memory["path_length_mean"], lengths.detach().mean().float(), 1 - DECAY)
+    mean = batch_world().mean(lengths.detach().mean().float())
+    a = torch.lerp(memory["path_length_mean"], mean, 1 - DECAY)
     return PathLength((lengths - a).square().mean(), {"path_length_mean": a})

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import relu
 
 from equipoise.core.model import Memory
+from equipoise.core.world import batch_world
 from equipoise.losses.adversarial import at_least_float32
 
 LogitFunction = Callable[[Tensor], Tensor]
@@ -92,8 +93,9 @@ def lecam(real_logit: Tensor, fake_logit: Tensor, memory: Mapping[str, Tensor], 
     real, fake = at_least_float32(real_logit), at_least_float32(fake_logit)
     mass = decay * memory["lecam_mass"] + (1 - decay)
     share = (1 - decay) / mass
-    mean_real = torch.lerp(memory["lecam_real"], real.detach().mean().float(), share)
-    mean_fake = torch.lerp(memory["lecam_fake"], fake.detach().mean().float(), share)
+    batch_means = batch_world().mean(torch.stack([real.detach().mean().float(), fake.detach().mean().float()]))
+    mean_real = torch.lerp(memory["lecam_real"], batch_means[0], share)
+    mean_fake = torch.lerp(memory["lecam_fake"], batch_means[1], share)
     penalty = relu(real - mean_fake).square().mean() + relu(mean_real - fake).square().mean()
     return LeCam(penalty, {"lecam_real": mean_real, "lecam_fake": mean_fake, "lecam_mass": mass})
 
@@ -111,4 +113,5 @@ def feature_matching(real_features: Tensor | Sequence[Tensor], fake_features: Te
 
 def _distance(real: Tensor, fake: Tensor) -> Tensor:
     """Compute the mean squared difference of the batch means. The batches may differ in size."""
-    return (at_least_float32(real.detach()).mean(0) - at_least_float32(fake).mean(0)).square().mean()
+    difference = at_least_float32(real.detach()).mean(0) - at_least_float32(fake).mean(0)
+    return batch_world().mean(difference).square().mean()

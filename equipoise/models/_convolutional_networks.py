@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from equipoise.models._labels import Conditioning, JointLayer
+from equipoise.nn.batch_norm import WholeBatchNorm1d, WholeBatchNorm2d
 
 BatchNormalisation = Literal["batch", "none"]
 Upsampling = Literal["transposed", "nearest"]
@@ -22,12 +23,12 @@ class ConvolutionLayers:
 
     convolution: type[nn.Conv1d] | type[nn.Conv2d]
     transposed: type[nn.ConvTranspose1d] | type[nn.ConvTranspose2d]
-    norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
+    norm: type[WholeBatchNorm1d] | type[WholeBatchNorm2d]
 
 
 LAYERS: Mapping[int, ConvolutionLayers] = {
-    1: ConvolutionLayers(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d),
-    2: ConvolutionLayers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
+    1: ConvolutionLayers(nn.Conv1d, nn.ConvTranspose1d, WholeBatchNorm1d),
+    2: ConvolutionLayers(nn.Conv2d, nn.ConvTranspose2d, WholeBatchNorm2d),
 }
 """Number of dimensions of a map -> its layers."""
 DiscriminatorLayers = Callable[[ConvolutionLayers, int, Sequence[int]], list[nn.Module]]

@@ -15,6 +15,7 @@ from equipoise.core.data import Batch, DataSpec
 from equipoise.core.knobs import check_turnable
 from equipoise.core.model import DenoisingProcess, Loss, Model, Moment, Networks, OptimizerSettings, Phase
 from equipoise.core.sampling import SamplerName, Sampling
+from equipoise.core.world import batch_world
 from equipoise.models._denoising_options import (
     UNUSED_KNOBS,
     DenoisingKnobs,
@@ -59,9 +60,11 @@ class DenoisingPhases(Generic[K]):
         """
         source, y = moment.generator, batch.real
         count, device = len(y), y.device
-        strata = torch.arange(count, device=device) + torch.rand(count, generator=source, device=device)
+        world = batch_world()
+        shares = torch.arange(count, device=device) * world.size + world.rank
+        strata = shares + torch.rand(count, generator=source, device=device)
         order = torch.randperm(count, generator=source, device=device)
-        sigma = self.schedule.sample(strata / count, moment.knobs)[order]
+        sigma = self.schedule.sample(strata / (count * world.size), moment.knobs)[order]
         y, description = augment_labelled(y, moment.knobs.augment_p, source, flips=self.spec.flips)
         n = torch.randn(y.shape, generator=source, device=device)
         denoiser, labels = cast(Denoiser, networks["generator"]), self._labels(batch, source)

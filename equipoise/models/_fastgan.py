@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from equipoise.losses.adversarial import at_least_float32
 from equipoise.models._image_pyramid import ImagePyramid
+from equipoise.nn.batch_norm import WholeBatchNorm2d
 from equipoise.nn.excitation import SkipLayerExcitation
 
 GENERATOR_MULTIPLES = (16, 8, 4, 2, 2, 1, 0.5, 0.25, 0.125)
@@ -44,7 +45,7 @@ def gated_upsampling(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2),
         nn.Conv2d(before, 2 * after, 3, padding=1, bias=False),
-        nn.BatchNorm2d(2 * after),
+        WholeBatchNorm2d(2 * after),
         nn.GLU(dim=1),
     )
 
@@ -61,7 +62,7 @@ class SkipLayerGenerator(nn.Module):
         self.embedding = nn.Embedding(classes, latent_dim) if classes else None
         self.first = nn.Sequential(
             nn.ConvTranspose2d(latent_dim * (2 if classes else 1), 2 * counts[0], pyramid.start, bias=False),
-            nn.BatchNorm2d(2 * counts[0]),
+            WholeBatchNorm2d(2 * counts[0]),
             nn.GLU(dim=1),
         )
         self.blocks = nn.ModuleList(gated_upsampling(*counts[level : level + 2]) for level in range(pyramid.doublings))
@@ -98,14 +99,14 @@ class ResidualHalving(nn.Module):
         super().__init__()
         self.convolved = nn.Sequential(
             nn.Conv2d(before, after, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(after),
+            WholeBatchNorm2d(after),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(after, after, 3, padding=1, bias=False),
-            nn.BatchNorm2d(after),
+            WholeBatchNorm2d(after),
             nn.LeakyReLU(SLOPE),
         )
         self.pooled = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(SLOPE)
+            nn.AvgPool2d(2), nn.Conv2d(before, after, 1, bias=False), WholeBatchNorm2d(after), nn.LeakyReLU(SLOPE)
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -137,7 +138,9 @@ class SelfSupervisedDiscriminator(nn.Module):
         count = counts[FEATURE_LEVEL - 1]
         self.shapes = [(counts[depth], *pyramid.sides(depth)) for depth in (FEATURE_LEVEL, FEATURE_LEVEL - 1)]
         self.halving = ResidualHalving(counts[FEATURE_LEVEL], count)
-        self.patches = nn.Sequential(nn.Conv2d(count, count, 1, bias=False), nn.BatchNorm2d(count), nn.LeakyReLU(SLOPE))
+        self.patches = nn.Sequential(
+            nn.Conv2d(count, count, 1, bias=False), WholeBatchNorm2d(count), nn.LeakyReLU(SLOPE)
+        )
         self.last = nn.Conv2d(count, 1, 4, bias=False)
         self.projection = nn.Linear(count, classes, bias=False) if classes else None
         self.whole_decoder = _decoder(count, widths, min(pyramid.doublings, DECODED_LEVEL), channels)

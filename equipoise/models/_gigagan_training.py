@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from equipoise.core.knobs import AdversarialKnobs, knob
 from equipoise.core.model import Networks
 from equipoise.core.sampling import Sampling
+from equipoise.core.world import batch_world
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import WeightedPenalty, at_least_float32
 from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, DiscriminatorPass
@@ -58,7 +59,8 @@ def matching_terms(
     weight = cast(GigaGANKnobs, moment.knobs).matching_weight
     if not weight or outputs.real_features is None or outputs.labels is None:
         return {}
-    discriminator, others = cast(Discriminator, networks["discriminator"]), outputs.labels.roll(1, 0)
+    discriminator, world = cast(Discriminator, networks["discriminator"]), batch_world()
+    others = world.own_part(world.concatenate(outputs.labels).roll(1, 0))
     real = softplus(at_least_float32(discriminator.logits(outputs.real_features, others))).mean()
     fake = softplus(at_least_float32(discriminator.logits(outputs.fake_features, others))).mean()
     return {"mismatch_real": WeightedPenalty(weight, real), "mismatch_fake": WeightedPenalty(weight, fake)}

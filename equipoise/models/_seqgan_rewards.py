@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from equipoise.core.model import Networks
+from equipoise.core.world import batch_world
 from equipoise.models._sentences import SentenceDiscriminator
 from equipoise.nn.recurrent import Recurrent, roll_out
 
@@ -39,9 +40,11 @@ class Rewards:
 
     def baselines(self, q: Tensor) -> Tensor:
         """Compute b (B, T) from Q (B, T); the baseline of a token does not depend on that token."""
-        if self.baseline == "none" or len(q) < 2:
+        world = batch_world()
+        count = len(q) * world.size
+        if self.baseline == "none" or count < 2:
             return torch.zeros_like(q)
-        mean_of_others = (q.sum(dim=0) - q) / (len(q) - 1)
+        mean_of_others = (world.add(q.sum(dim=0)) - q) / (count - 1)
         if self.baseline == "batch":
             return mean_of_others
         return torch.cat([mean_of_others[:, :1], q[:, :-1]], dim=1)

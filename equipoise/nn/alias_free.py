@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import conv2d
 
+from equipoise.core.world import batch_world
 from equipoise.nn.equalised import EqualLinear, initialise_equalised
 from equipoise.nn.filtered_activation import LIMIT, Band, FilteredLeakyReLU
 from equipoise.nn.fourier_features import FourierFeatures
@@ -109,7 +110,7 @@ class AliasFreeConvolution(nn.Module):
     @torch.no_grad()
     def update_magnitude(self, x: Tensor, decay: float) -> None:
         """Update the running mean square by the inputs of a batch."""
-        self.magnitude.lerp_(x.float().square().mean(), 1 - decay)
+        self.magnitude.lerp_(batch_world().mean(x.float().square().mean()), 1 - decay)
 
 
 class AliasFreeLayer(nn.Module):

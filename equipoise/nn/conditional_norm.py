@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from equipoise.nn.batch_norm import WholeBatchNorm2d
+
 Affine = Callable[[int], nn.Module]
 """Function (channels) -> module that maps conditions (B, ...) to one number per channel (B, channels)."""
 
@@ -23,7 +25,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, affine: Affine | None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=affine is None)
+        self.norm = WholeBatchNorm2d(channels, affine=affine is None)
         self.gain = None if affine is None else affine(channels)
         self.bias = None if affine is None else affine(channels)
 

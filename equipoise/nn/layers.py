@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import group_norm
 
+from equipoise.nn.batch_norm import WholeBatchNorm2d
+
 Norm = Literal["batch", "instance", "none"]
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -33,7 +35,7 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     """Return a normalisation layer: "batch" with weight and bias per channel, "instance" without, or the identity."""
     if norm == "none":
         return nn.Identity()
-    return nn.BatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)
+    return WholeBatchNorm2d(channels) if norm == "batch" else InstanceNorm(channels)
 
 
 @contextmanager

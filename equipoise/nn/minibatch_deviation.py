@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from equipoise.core.world import batch_world
 from equipoise.errors import SettingError
 
 EPSILON = 1e-8
@@ -16,7 +17,8 @@ class MinibatchDeviation(nn.Module):
     belongs to group n mod (N / group). s = sqrt(variance over the group + 1e-8), biased, is computed per channel and
     position and averaged over all of them, or over each of `channels` equal parts of the channels (Karras 2020,
     StyleGAN2, its code). Without weights. If `group` does not divide N, the largest group that does is used, so that
-    any number of samples can be evaluated outside training; see :func:`check_deviation_group`.
+    any number of samples can be evaluated outside training; see :func:`check_deviation_group`. Each of several
+    processes that train together has groups of its own.
     """
 
     def __init__(self, group: int = 4, channels: int = 1) -> None:
@@ -48,8 +50,10 @@ def check_deviation_group(count: int, group: int) -> None:
     Batches smaller than a group are one group.
     """
     if count > group and count % group:
-        below, above = count // group * group, -(-count // group) * group
+        size = batch_world().size
+        below, above = (size * group * groups for groups in (count // group, -(-count // group)))
+        share = f"the {count} samples of each of {size} processes" if size > 1 else f"a batch of {count} samples"
         raise SettingError(
-            f"the minibatch standard deviation cannot divide a batch of {count} samples into groups of {group}; "
+            f"the minibatch standard deviation cannot divide {share} into groups of {group}; "
             f"use --batch-size {below} or {above}"
         )

@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.core.tokens import END
+from equipoise.core.world import batch_world
 from equipoise.nn.layers import dropout
 from equipoise.nn.token_sampling import sample_tokens, sample_tokens_likeliest_first
 
@@ -61,7 +62,12 @@ class Recurrent(nn.Module):
         """Compute the mean of -log p over the tokens of sentences (B, T) up to their ends, given previous tokens."""
         logits = self(tokens, p, generator)
         targets = tokens.masked_fill(self.choice_mask(tokens) == 0, IGNORE_INDEX) if self.ends else tokens
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
+        mean = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
+        world = batch_world()
+        if world.size == 1:
+            return mean
+        count = (targets != IGNORE_INDEX).sum().float()  # shares of a batch differ in it
+        return mean * (count / world.mean(count))
 
     @torch.no_grad()
     def log_likelihood(self, tokens: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,11 @@ from torch.optim import Optimizer
 
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Memory, Model, Moment
+from equipoise.core.world import ALONE, World
 from equipoise.training import weights
 from equipoise.training.checkpoint import CheckpointValues, check_shapes
 from equipoise.training.optimizers import NumberFormat, make_optimizer, make_scaler, optimizer_weights
+from equipoise.training.reduction import StopSignal
 
 
 @dataclass(slots=True)
@@ -24,7 +26,8 @@ class TrainingState:
 
     `averages`: running averages of networks, by name. `accumulate`: number of batches per update. `draws`: number of
     batches read from the training stream. `rolled_back_images`: how many of `images` the current weights have not
-    learned from because of rollbacks.
+    learned from because of rollbacks. `world`: the processes that train the model; each has a state of its own, equal
+    but for random generators and image pools. `stop`: whether any of them wishes to stop.
     """
 
     model: Model[Knobs]
@@ -41,6 +44,8 @@ class TrainingState:
     draws: int = 0
     rolled_back_images: int = 0
     seconds: float = 0.0
+    world: World = ALONE
+    stop: StopSignal = field(default_factory=StopSignal)
 
     def moment(self, knobs: Knobs, progress: float) -> Moment[Knobs]:
         """Return the current moment."""
@@ -65,7 +70,11 @@ class TrainingState:
         for name, optimizer in self.optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
                 result |= {f"optimizer/{name}/{index}/{key}": value for key, value in moments.items()}
-        result |= {f"memory/{name}": value for name, value in self.memory.items()}
+        return result | self.own_tensors()
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that differ between the processes of a run: buffers of the model, random generators."""
+        result = {f"memory/{name}": value for name, value in self.memory.items()}
         result["random/moment"] = self.generator.get_state()
         result["random/torch"] = torch.get_rng_state()
         result["random/numpy"] = torch.from_numpy(_numpy_state()[1].astype(np.int64))
@@ -80,25 +89,34 @@ class TrainingState:
             "rolled_back_images": self.rolled_back_images,
             "seconds": self.seconds,
             "scaler": self.scaler.state_dict(),
-            "random/numpy": list(_numpy_state()[2:]),
-            "random/python": random.getstate(),
+            **self.own_values(),
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], values: CheckpointValues, source: str) -> None:
-        """Restore what :meth:`tensors` and :meth:`values` returned.
+    def own_values(self) -> dict[str, object]:
+        """Return the JSON values that differ between the processes of a run: the rest of the random state."""
+        return {"random/numpy": list(_numpy_state()[2:]), "random/python": random.getstate()}
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], values: CheckpointValues, source: str, *, with_random: bool = True
+    ) -> None:
+        """Restore what :meth:`tensors` and :meth:`values` returned; `with_random`: also the random generators.
 
         Raises CheckpointError, naming `source`, if the shapes are those of other networks.
         """
         self.roll_back(tensors, source)
+        if with_random:
+            self._restore_random(tensors, values)
+        self.scaler.load_state_dict(values["scaler"])
+        self.step, self.images, self.draws = values["step"], values["images"], values["draws"]
+        self.rolled_back_images, self.seconds = values["rolled_back_images"], values["seconds"]
+
+    def _restore_random(self, tensors: Mapping[str, Tensor], values: CheckpointValues) -> None:
         self.generator.set_state(tensors["random/moment"])
         torch.set_rng_state(tensors["random/torch"])
         keys = tensors["random/numpy"].numpy().astype(np.uint32)
         np.random.set_state(("MT19937", keys, *values["random/numpy"]))
         version, internal, gauss = values["random/python"]
         random.setstate((version, tuple(internal), gauss))
-        self.scaler.load_state_dict(values["scaler"])
-        self.step, self.images, self.draws = values["step"], values["images"], values["draws"]
-        self.rolled_back_images, self.seconds = values["rolled_back_images"], values["seconds"]
 
     def roll_back(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Restore weights, averages, optimizers and buffers from what :meth:`tensors` returned, and nothing else.
@@ -145,6 +163,7 @@ def initial_state(
     generator: torch.Generator,
     *,
     accumulate: int = 1,
+    world: World = ALONE,
 ) -> TrainingState:
     """Create the state before the first step; moves the networks to `device`. `generator` must be on that device."""
     for name, network in model.networks.items():
@@ -168,6 +187,7 @@ def initial_state(
         device=device,
         precision=precision,
         accumulate=accumulate,
+        world=world,
     )
 
 

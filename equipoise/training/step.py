@@ -11,6 +11,7 @@ from equipoise.core.knobs import Knobs
 from equipoise.core.model import Loss, Moment, Phase, PhaseRecord, StepRecord
 from equipoise.training import optimizers, weights
 from equipoise.training.optimizers import autocast
+from equipoise.training.reduction import reduce_update
 from equipoise.training.state import TrainingState
 
 Carried = Mapping[str, Tensor]
@@ -28,6 +29,24 @@ def run_step(
     batch by batch: after an update, their graph belongs to old weights. `measure`: compute update ratios, which needs a
     copy of the weights.
     """
+    with state.world.sharing_batches():
+        records, groups, failures = _run_phases(state, stream, knobs, progress, measure)
+    images = sum(map(len, groups[0])) * state.world.size if groups else 0
+    state.step += 1
+    state.draws += sum(map(len, groups))
+    state.images += images
+    if groups and state.averages:
+        learned_images = state.images - state.rolled_back_images
+        decay = weights.average_decay(knobs.ema_half_life, images, learned_images)
+        weights.update_averages(state.averages, state.model.networks, decay)
+    non_finite = torch.stack(failures).any() if failures else None
+    return StepRecord(state.step, state.images, records, non_finite=non_finite)
+
+
+def _run_phases(
+    state: TrainingState, stream: Stream, knobs: Knobs, progress: float, measure: bool
+) -> tuple[dict[str, PhaseRecord], list[list[Batch]], list[Tensor]]:
+    """Run the phases of a step; return their records, the batches of each repeat, and whether each update failed."""
     groups: list[list[Batch]] = []
     carried: list[Carried] = [{}] * state.accumulate
     records: dict[str, PhaseRecord] = {}
@@ -45,16 +64,7 @@ def run_step(
             failures.append(failed)
         if phase.name in records:
             carried = [{**old, **loss.carry} for old, loss in zip(carried, losses, strict=True)]
-    images = sum(map(len, groups[0])) if groups else 0
-    state.step += 1
-    state.draws += sum(map(len, groups))
-    state.images += images
-    if groups and state.averages:
-        learned_images = state.images - state.rolled_back_images
-        decay = weights.average_decay(knobs.ema_half_life, images, learned_images)
-        weights.update_averages(state.averages, state.model.networks, decay)
-    non_finite = torch.stack(failures).any() if failures else None
-    return StepRecord(state.step, state.images, records, non_finite=non_finite)
+    return records, groups, failures
 
 
 def _read_group(state: TrainingState, stream: Stream, repeat: int) -> list[Batch]:
@@ -93,6 +103,12 @@ def _update(
 ) -> tuple[PhaseRecord, Tensor]:
     """Update the networks of a phase; returns its record, and whether the loss or a gradient was not finite."""
     norms, ratios = {}, {}
+    record = _record(losses)
+    if state.world.size > 1:
+        all_weights = [
+            weight for name in phase.updates for weight in optimizers.optimizer_weights(state.optimizers[name])
+        ]
+        record = reduce_update(state.world, all_weights, state.trained_networks.values(), record, state.stop)
     for name in phase.updates:
         optimizer = state.optimizers[name]
         network = optimizers.optimizer_weights(optimizer)
@@ -109,26 +125,24 @@ def _update(
         if measure:
             ratios[name] = _update_ratio(before, network)
     state.scaler.update()
-    record = _record(losses, norms, ratios)
+    record = dataclasses.replace(record, gradient_norms=norms, update_ratios=ratios)
     # In fp16 the scaler regularly finds infinite gradients and skips those updates: this is not a failure.
     checked = [record.total] if state.scaler.is_enabled() else [record.total, *norms.values()]
     failed = ~torch.stack([value.float() for value in checked if value is not None]).isfinite().all()
     return record, failed
 
 
-def _record(losses: Sequence[Loss], norms: Mapping[str, Tensor], ratios: Mapping[str, Tensor]) -> PhaseRecord:
+def _record(losses: Sequence[Loss]) -> PhaseRecord:
     """Return the record of an update: means of the losses of its batches, and the logits of all of them."""
     first = losses[0]
     if len(losses) == 1:
-        return PhaseRecord(first.total.detach(), first.terms, norms, ratios, first.logit_real, first.logit_fake)
+        return PhaseRecord(first.total.detach(), first.terms, logit_real=first.logit_real, logit_fake=first.logit_fake)
     reals, fakes = ([loss.logit_real for loss in losses], [loss.logit_fake for loss in losses])
     return PhaseRecord(
         torch.stack([loss.total.detach() for loss in losses]).mean(),
         {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in first.terms},
-        norms,
-        ratios,
-        torch.cat([logit for logit in reals if logit is not None]) if first.logit_real is not None else None,
-        torch.cat([logit for logit in fakes if logit is not None]) if first.logit_fake is not None else None,
+        logit_real=torch.cat([logit for logit in reals if logit is not None]) if first.logit_real is not None else None,
+        logit_fake=torch.cat([logit for logit in fakes if logit is not None]) if first.logit_fake is not None else None,
     )
 
 
