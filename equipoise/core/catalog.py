@@ -104,9 +104,27 @@ def absolute_name(name: str) -> str:
     return path if preset is None else f"{path}:{preset}"
 
 
+_refusal: list[str] = []
+"""What a user must do before custom modules and files are imported in this process; empty if they may be."""
+
+
+def refuse_custom_code(remedy: str) -> None:
+    """Never import custom modules and files in this process: they may be named by a run folder of another person.
+
+    `remedy`: what the user can do, the end of the message.
+    """
+    _refusal[:] = [remedy]
+
+
 def load(kind: PlugKind, name: str) -> PlugClass:
-    """Load the class of a plug. Raises UnknownNameError for an unknown name, SettingError for an invalid module."""
+    """Load the class of a plug. Raises UnknownNameError for an unknown name, SettingError for an invalid module.
+
+    After :func:`refuse_custom_code`, SettingError for every custom module and file, which is not imported.
+    """
     base, _ = split_preset(name)
+    is_known = base in _own_names(kind) or base in installed_plugs(kind)
+    if _refusal and not is_known and (is_file(base) or "." in base or "/" in base):
+        raise SettingError(f"the {NOUNS[kind]} '{base}' is code of its own, which is not run; {_refusal[0]}")
     if is_file(base):
         module = _module_of_file(kind, base)
     elif "/" in base or base.startswith("."):

@@ -18,12 +18,12 @@ from equipoise.errors import SettingError
 from equipoise.inference import latent_space
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import SPREAD, Interpolation, SampleId, SelectedLatents, select_latents
-from equipoise.inference.style_files import read_styles
+from equipoise.inference.style_files import holds_styles, read_latents, read_styles
 from equipoise.inference.style_space import map_to_styles, measure_styles, require_styles, sample_styles, synthesize
 
 SpaceName = Literal["z", "w"]
 SampleReference = SampleId | Path
-"""A sample: by seed and number, or a file of styles as `equipoise project` writes it."""
+"""A sample: by seed and number, or a file of styles or latents, as `equipoise project` and the studio write it."""
 
 
 class Space(Protocol):
@@ -71,12 +71,20 @@ class SpaceZ:
         return "spherical"
 
     def select(self, samples: Sequence[SampleReference], label: int | str | None = None) -> SelectedLatents:
-        """Return the latents of selected samples. Raises SettingError for a file of styles."""
-        for sample in samples:
-            if isinstance(sample, Path):
-                raise SettingError(f"{sample} holds styles, which have no latent z; use --space w")
+        """Return the latents of selected samples, and of files. Raises SettingError for a file of styles."""
         numbered = [sample for sample in samples if isinstance(sample, SampleId)]
-        return select_latents(self.generator, numbered, label=label, truncation=self.sampling.truncation)
+        parts = {sample: self._read(sample) for sample in samples if isinstance(sample, Path)}
+        if numbered:
+            truncation = self.sampling.truncation
+            selected = select_latents(self.generator, numbered, label=label, truncation=truncation)
+            if not parts:
+                return selected
+            parts |= {sample: _row(selected, index) for index, sample in enumerate(numbered)}
+        labels = [parts[sample].labels for sample in samples]
+        known = [label for label in labels if label is not None]
+        return SelectedLatents(
+            torch.cat([parts[sample].latents for sample in samples]), torch.cat(known) if known else None
+        )
 
     def generate(self, latents: Tensor, conditions: Tensor | None, /) -> Tensor:
         """Generate samples from latents."""
@@ -94,6 +102,11 @@ class SpaceZ:
         """Return the lengths of latents."""
         lengths: Tensor = latents.flatten(1).norm(dim=1)
         return lengths
+
+    def _read(self, path: Path) -> SelectedLatents:
+        """Read the latent of a file. Raises SettingError for a file of several samples."""
+        latents, labels = read_latents(path, self.generator)
+        return SelectedLatents(_single(latents, path), labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +167,37 @@ class SpaceW:
 
     def _read(self, path: Path) -> Tensor:
         """Read the styles (1, layers, D) of a file. Raises SettingError for a file of several samples."""
-        styles = read_styles(path, self.generator)
-        if len(styles) != 1:
-            raise SettingError(f"{path} holds the styles of {len(styles):,} samples; use a file of one sample")
-        return styles
+        return _single(read_styles(path, self.generator), path)
 
     @property
     def _mean(self) -> Tensor:
         return require_styles(self.generator).mean(self.generator.networks)
+
+
+def space_of_samples(
+    generator: Generator,
+    samples: Sequence[SampleReference],
+    name: SpaceName | None = None,
+    sampling: Sampling = DEFAULT_SAMPLING,
+) -> Space:
+    """Return the space in which samples are drawn: W if one of them is a file of styles, Z otherwise.
+
+    Numbered samples are the same in both. Raises SettingError as :func:`open_space`.
+    """
+    paths = [sample for sample in samples if isinstance(sample, Path)]
+    has_styles = generator.model.styles is not None and any(map(holds_styles, paths))
+    return open_space(generator, name or ("w" if has_styles else "z"), sampling)
+
+
+def _single(latents: Tensor, path: Path) -> Tensor:
+    if len(latents) != 1:
+        raise SettingError(f"{path} holds the styles of {len(latents):,} samples; use a file of one sample")
+    return latents
+
+
+def _row(selected: SelectedLatents, index: int) -> SelectedLatents:
+    row = slice(index, index + 1)
+    return SelectedLatents(selected.latents[row], None if selected.labels is None else selected.labels[row])
 
 
 def open_space(generator: Generator, name: SpaceName | None = None, sampling: Sampling = DEFAULT_SAMPLING) -> Space:

@@ -1,7 +1,7 @@
-"""Files of styles and directions: NumPy .npz, safetensors, and CSV for directions. Nothing is unpickled.
+"""Files of styles, latents and directions: NumPy .npz, safetensors, and CSV for directions. Nothing is unpickled.
 
-A file names the generator that its styles belong to, by a digest of the weights: styles of another generator, or of
-another step of the same run, have another meaning.
+A file names the generator that it belongs to, by a digest of the weights: styles of another generator, or of another
+step of the same run, have another meaning.
 """
 
 import hashlib
@@ -23,8 +23,9 @@ from equipoise.training.weight_files import encode_safetensors
 
 STYLE_ENDINGS = (".npz", ".safetensors")
 DIRECTION_ENDINGS = (".npz", ".safetensors", ".csv")
-STYLES, ABOUT = "styles", "about"
-"""Names of the arrays of a file of styles: (N, layers, D) float32, and the model and the digest as JSON."""
+STYLES, LATENTS, LABELS, ABOUT = "styles", "latents", "labels", "about"
+"""Names of the arrays of a file: styles (N, layers, D) float32, or latents (N, ...) float32 and labels (N, ...) int64;
+and the model and the digest as JSON."""
 DIGEST_LENGTH = 16
 MAX_BYTES = 2**30
 """Largest file of styles that is read."""
@@ -55,7 +56,10 @@ def read_styles(path: Path, generator: Generator) -> Tensor:
 
     Raises DataError for a file that cannot be read, SettingError for styles of another generator.
     """
-    tensor, about = _read(path)
+    tensors, about = _read(path)
+    if STYLES not in tensors:
+        raise SettingError(f"{path} holds a latent z, which is no style; use --space z")
+    tensor = tensors[STYLES].float()
     expected = (generator.count_layers(), *require_styles(generator).mean(generator.networks).shape)
     own = _about(generator)
     if tensor.ndim != len(expected) + 1 or tuple(tensor.shape[1:]) != expected or about != own:
@@ -66,6 +70,34 @@ def read_styles(path: Path, generator: Generator) -> Tensor:
             "run, or use the run and the step that it was projected with"
         )
     return tensor
+
+
+def encode_latents(latents: Tensor, labels: Tensor | None, generator: Generator) -> bytes:
+    """Encode latents (N, ...) of a generator and their labels (N, ...) as safetensors."""
+    tensors = {LATENTS: latents.detach().float().contiguous()}
+    tensors |= {} if labels is None else {LABELS: labels.contiguous()}
+    return _encode(tensors, _about(generator), ".safetensors")
+
+
+def read_latents(path: Path, generator: Generator) -> tuple[Tensor, Tensor | None]:
+    """Read latents (N, ...), float32, and their labels (N, ...), int64, or None.
+
+    Raises DataError for a file that cannot be read, SettingError for one of another generator, and for styles.
+    """
+    tensors, about = ({}, {}) if path.suffix.lower() == ".npz" else _read(path)
+    if LATENTS not in tensors:
+        raise SettingError(f"{path} holds styles, which have no latent z; use --space w")
+    latents, labels, example = tensors[LATENTS].float(), tensors.get(LABELS), generator.latents(1)
+    own_labels = generator.labels(1)
+    shapes = [None if each is None else tuple(each.shape[1:]) for each in (latents, labels, example, own_labels)]
+    if about != _about(generator) or shapes[:2] != shapes[2:] or (labels is not None and len(labels) != len(latents)):
+        raise SettingError(f"{path} holds latents of another model or step; use the run and the step that wrote it")
+    return latents, labels
+
+
+def holds_styles(path: Path) -> bool:
+    """Return whether a file holds styles instead of latents. Raises DataError for a file that cannot be read."""
+    return path.suffix.lower() == ".npz" or STYLES in _read(path)[0]
 
 
 def encode_directions(directions: StyleDirections, generator: Generator, ending: str) -> bytes:
@@ -90,20 +122,23 @@ def _encode(tensors: dict[str, Tensor], about: dict[str, str], ending: str) -> b
     return content.getvalue()
 
 
-def _read(path: Path) -> tuple[Tensor, dict[str, str]]:
-    """Return the styles of a file, and what it says about their generator."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file, and what it says about their generator."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
         if path.suffix.lower() == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return file.get_tensor(STYLES).float(), dict(file.metadata() or {})
+                names = {STYLES, LATENTS, LABELS} & set(file.keys())
+                if not names & {STYLES, LATENTS}:
+                    raise ValueError("neither styles nor latents")
+                return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
         with path.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             about = json.loads(str(arrays[ABOUT]))
-            tensor = torch.from_numpy(arrays[STYLES]).float()
+            tensors = {STYLES: torch.from_numpy(arrays[STYLES])}
         if not isinstance(about, dict):
             raise ValueError("no description")
-        return tensor, about
+        return tensors, about
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}; equipoise project RUN IMAGE writes one") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, SafetensorError) as error:

@@ -8,7 +8,6 @@ from equipoise.cli.arguments import Parser, parse_sample_ids
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
-    from torch import Tensor
 
     from equipoise.core.sampling import Sampling
     from equipoise.inference.generator import Generator
@@ -131,15 +130,6 @@ def parse_layers(text: str | None, generator: "Generator") -> range | None:
     if not all(number.isascii() and number.isdigit() for number in numbers):
         raise SettingError(f"--layers takes a range of layers, such as 0-3, or one layer, not '{text}'")
     return layer_range(int(numbers[0]), int(numbers[1]), generator.count_layers())
-
-
-def draw_sheet(images: "Tensor", captions: list[str], columns: int) -> bytes:
-    """Draw images (N, C, H, W) in a grid, each with its caption, as PNG."""
-    from equipoise.report.image_grids import captioned_grid
-    from equipoise.runs.artifacts import encode_png
-
-    # A caption of a space keeps all tiles at the same height.
-    return encode_png(captioned_grid(images.numpy(), [caption or " " for caption in captions], columns))
 
 
 def require_images(generator: "Generator", remedy: str = "use --out with a file name ending in .npy") -> None:

@@ -7,7 +7,6 @@ from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_fi
 from equipoise.cli.commands._sampling import (
     add_sampling_flags,
     check_psi_acts,
-    draw_sheet,
     parse_layers,
     parse_samples,
     require_images,
@@ -92,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from equipoise.inference.spaces import SpaceW
     from equipoise.inference.style_files import DIRECTION_ENDINGS, encode_directions
     from equipoise.inference.style_space import find_directions, move_along, sample_styles
+    from equipoise.report.style_sheets import draw_directions
     from equipoise.runs.artifacts import check_overwrite
 
     path = output_path(args.out, (".png",))
@@ -112,10 +112,8 @@ def run(args: argparse.Namespace) -> int:
         styles = space.select(start, label_of(args)).latents[0]
     moved = move_along(styles, directions, args.steps, args.extent, layers)
     samples = space.generate(moved.flatten(0, 1), None)
-    positions = [args.extent * (2 * step / (args.steps - 1) - 1) for step in range(args.steps)]
-    captions = [f"{row + 1}: {position:+.1f} σ" for row in range(args.components) for position in positions]
     write_file(table, encode_directions(directions, generator, table.suffix.lower()))
-    write_file(path, draw_sheet(samples, captions, args.steps))
+    write_file(path, draw_directions(samples.numpy(), args.components, args.steps, args.extent))
     result = {
         "path": str(path),
         "directions": str(table),

@@ -1,7 +1,6 @@
 """Mix styles of samples: a grid whose cells have some layers of the row's sample, and the others of the column's."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,6 @@ from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_fi
 from equipoise.cli.commands._sampling import (
     add_sampling_flags,
     check_psi_acts,
-    draw_sheet,
     parse_layers,
     parse_samples,
     require_images,
@@ -25,8 +23,6 @@ from equipoise.cli.commands._trained_run import (
 from equipoise.cli.output import print_result
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from equipoise.inference.spaces import SampleReference
 
 ORDER = 72
@@ -95,9 +91,12 @@ def run(args: argparse.Namespace) -> int:
     if path.suffix.lower() == ".npy":
         content = encode_npy(cells.numpy())
     else:
+        from equipoise.report.style_sheets import draw_mixed
+
         require_images(generator)
         sources = [space.generate(styles, None) for styles in (row_styles, column_styles)]
-        content = _draw(cells, sources, [list(map(_caption, samples)) for samples in (rows, columns)])
+        captions = [list(map(_caption, samples)) for samples in (rows, columns)]
+        content = draw_mixed(cells.numpy(), sources[0].numpy(), sources[1].numpy(), captions)
     write_file(path, content)
     result = {
         "path": str(path),
@@ -110,19 +109,6 @@ def run(args: argparse.Namespace) -> int:
     text = f"{size}, layers {layers[0]}-{layers[-1]} of 0-{count - 1} from the rows: {path}"
     print_result(args.json, result, text)
     return 0
-
-
-def _draw(cells: "Tensor", sources: Sequence["Tensor"], captions: Sequence[list[str]]) -> bytes:
-    """Draw cells (R, C, ...) with the samples of the rows (R, ...) and columns (C, ...) before and above them."""
-    import torch
-
-    corner = torch.ones_like(cells[0, :1])
-    lines = [torch.cat([corner, sources[1]])]
-    lines += [torch.cat([source[None], row]) for source, row in zip(sources[0], cells, strict=True)]
-    words = ["", *captions[1]]
-    for caption in captions[0]:
-        words += [caption, *[""] * cells.shape[1]]
-    return draw_sheet(torch.cat(lines), words, cells.shape[1] + 1)
 
 
 def _caption(sample: "SampleReference") -> str:

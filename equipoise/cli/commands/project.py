@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_json_flag, output_path, write_file
-from equipoise.cli.commands._sampling import add_sampling_flags, draw_sheet, sampling_of
+from equipoise.cli.commands._sampling import add_sampling_flags, sampling_of
 from equipoise.cli.commands._trained_run import (
     add_force_flag,
     add_label_flag,
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from equipoise.inference.projection import ProjectionSettings, project
     from equipoise.inference.style_files import STYLE_ENDINGS, encode_styles
     from equipoise.inference.style_space import require_styles
+    from equipoise.report.style_sheets import draw_captioned
     from equipoise.runs.artifacts import check_overwrite
 
     path = output_path(args.out, (".png",))
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     projection = show_steps(project(generator, image, settings, sampling_of(args)), quiet=args.json)
     pictures = torch.stack([image, projection.sample])
     write_file(styles_path, encode_styles(projection.styles[None], generator, styles_path.suffix.lower()))
-    write_file(path, draw_sheet(pictures, ["image", "projection"], 2))
+    write_file(path, draw_captioned(pictures.numpy(), ["image", "projection"], 2))
     result = {
         "path": str(path),
         "styles": str(styles_path),

@@ -2,9 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser, add_json_flag
-from equipoise.cli.commands._sampling import add_sampling_flags, sampling_of
+from equipoise.cli.commands._sampling import (
+    add_sampling_flags,
+    add_space_flag,
+    check_psi_acts,
+    parse_samples,
+    sampling_of,
+)
 from equipoise.cli.commands._trained_run import (
     ALL_CLASSES,
     add_force_flag,
@@ -15,6 +22,12 @@ from equipoise.cli.commands._trained_run import (
 )
 from equipoise.cli.output import print_result
 from equipoise.core.printing import format_count, printable
+from equipoise.errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from equipoise.inference.generator import Generator
 
 ORDER = 40
 COUNT, PROMPT_COUNT = 64, 8
@@ -23,6 +36,7 @@ EXAMPLES = (
     "equipoise sample runs/digits-dcgan-1 --count 64 --out grid.png",
     "equipoise sample runs/digits-dcgan-1 --count 1000 --out samples --label 7",
     "equipoise sample runs/digits-stylegan2-1 --psi 0.7 --out typical.png",
+    "equipoise sample runs/digits-dcgan-1 --samples 3,17,5/22 --out three.png",
     'equipoise sample runs/openmoji-gigagan-1 --prompt "red apple" --prompt "green heart" --out apples.png',
 )
 JSON_KEYS: dict[str, str] = {
@@ -63,6 +77,21 @@ def add_arguments(parser: Parser) -> None:
         "several prompts: a row or a subfolder each; default: captions of held-out data in turn",
     )
     parser.add_argument(
+        "--samples",
+        metavar="NUMBERS",
+        help="samples by their numbers instead of the first ones: 3,17, or 5/3 for sample 3 of seed 5, or files of "
+        "styles or latents, as equipoise project and the studio write them",
+    )
+    parser.add_argument(
+        "--plane",
+        action="append",
+        type=_parse_point,
+        metavar="X,Y",
+        help="a point of the plane of seeds of the studio: sample 0 of seed X + 100 Y, and between whole points a "
+        "mixture of four; may be repeated; write --plane=X,Y if X is negative",
+    )
+    add_space_flag(parser)
+    parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
     )
     add_force_flag(parser)
@@ -84,8 +113,13 @@ def run(args: argparse.Namespace) -> int:
     for line in warnings:
         make_console(quiet=args.json).print(printable(line), soft_wrap=True)
     count = (PROMPT_COUNT if len(prompts) > 1 else COUNT) if args.count is None else args.count
-    options = {"label": label_of(args), "seed": args.seed, "sampling": sampling_of(args)}
-    samples = torch.cat([generator.sample(count, prompt=prompt, **options) for prompt in prompts or [None]])
+    if args.samples is not None or args.plane is not None:
+        samples = _selected_samples(args, generator)
+    elif args.space is not None:
+        raise SettingError("--space is the space between points, for --plane; remove it")
+    else:
+        options = {"label": label_of(args), "seed": args.seed, "sampling": sampling_of(args)}
+        samples = torch.cat([generator.sample(count, prompt=prompt, **options) for prompt in prompts or [None]])
     path = write_samples(
         samples,
         out,
@@ -98,6 +132,37 @@ def run(args: argparse.Namespace) -> int:
     result = {"count": len(samples), "path": str(path)} | ({"warnings": warnings} if prompts else {})
     print_result(args.json, result, f"{format_count(len(samples), 'sample')}: {path}")
     return 0
+
+
+def _selected_samples(args: argparse.Namespace, generator: "Generator") -> "Tensor":
+    """Generate the samples of --samples or --plane. Raises SettingError for flags that have no effect on them."""
+    from equipoise.inference.latent_plane import select_plane
+    from equipoise.inference.spaces import open_space, space_of_samples
+
+    flags = {"--samples": args.samples, "--plane": args.plane, "--count": args.count, "--prompt": args.prompt}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if len(given) > 1:
+        raise SettingError(f"{given[0]} selects the samples, so {given[1]} has no effect; remove one of them")
+    if args.label == ALL_CLASSES:
+        raise SettingError(f"{given[0]} selects the samples, which --label all would sort; remove --label")
+    if args.plane is not None:
+        space = open_space(generator, args.space, sampling_of(args))
+        selected = select_plane(space, args.plane, args.label)
+    else:
+        references = parse_samples(args.samples, args.seed, "--samples")
+        check_psi_acts(args, references)
+        space = space_of_samples(generator, references, args.space, sampling_of(args))
+        selected = space.select(references, args.label)
+    return space.generate(selected.latents, selected.labels)
+
+
+def _parse_point(text: str) -> tuple[float, float]:
+    """Parse "3.5,-1": coordinates of a point of the plane. Raises SettingError for anything else."""
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError as error:
+        raise SettingError(f"--plane takes two numbers, such as 3.5,1, not '{text}'") from error
+    return x, y
 
 
 def _prompt_folders(prompts: list[str], count: int) -> list[str]:

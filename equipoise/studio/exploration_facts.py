@@ -1,0 +1,49 @@
+"""What can be explored in a run: the settings that act, its layers, classes and steps. Imports torch."""
+
+from typing import Literal
+
+from equipoise.core.data import DataSpec
+from equipoise.inference.run_weights import StepChoice, parse_step
+from equipoise.studio.open_runs import OpenRun, available_steps
+
+SampleKind = Literal["image", "text", "sequence", "point"]
+MOST_CLASS_NAMES = 1000
+CAPTIONS = 12
+
+
+def describe(run: OpenRun) -> dict[str, object]:
+    """Return as JSON values what the page shows controls for: see `/api/explore/RUN`."""
+    generator, model, spec = run.generator, run.generator.model, run.generator.spec
+    has_styles = model.styles is not None
+    captions = model.captions
+    is_generated = model.source is None
+    return {
+        "step": generator.step,
+        "steps": sorted({*available_steps(run.folder), generator.step}),
+        "model": model.name,
+        "samples": kind_of(spec),
+        "shape": list(spec.shape),
+        "space": "w" if has_styles else "z",
+        "spaces": (["w", "z"] if has_styles else ["z"]) if is_generated else [],
+        "samplings": sorted(model.samplings) if is_generated else [],
+        "layers": generator.count_layers() if has_styles else 0,
+        "classes": model.num_classes,
+        "class_names": list(spec.class_names[:MOST_CLASS_NAMES]) if model.num_classes else [],
+        "prompt": captions is not None,
+        "captions": list(captions.examples[:CAPTIONS]) if captions is not None else [],
+        "translate": not is_generated,
+        "back": model.reverse is not None,
+        "project": has_styles and spec.is_image and spec.shape[0] in (1, 3),
+    }
+
+
+def kind_of(spec: DataSpec) -> SampleKind:
+    """Return what kind of samples a run has."""
+    if spec.vocabulary is not None:
+        return "text"
+    return "image" if spec.is_image else "sequence" if spec.is_sequence else "point"
+
+
+def step_of(value: object) -> StepChoice | None:
+    """Return a step from a JSON value. Raises SettingError for one that does not exist."""
+    return None if value is None else parse_step(str(value))

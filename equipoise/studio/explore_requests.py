@@ -1,0 +1,170 @@
+"""What the page can request from the explorer, validated: unknown keys and values out of range are refused.
+
+Samples have the names of the command line, SEED/NUMBER; @JOB names the styles of a projection. No name is a path.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Base64Bytes, Field, RootModel, StringConstraints
+
+from equipoise.core.sampling import NoiseMode, SamplerName
+from equipoise.studio.responses import Body
+
+MAX_PICTURE_BYTES = 12 * 2**20
+
+SampleName = Annotated[str, StringConstraints(pattern=r"^(\d{1,19}/\d{1,5}|@[a-z]\d{1,6})$")]
+"""The name of a sample, or of a projection."""
+StepName = Annotated[int, Field(ge=0)] | Literal["best", "last", "chosen"] | None
+SpaceChoice = Literal["z", "w"] | None
+ColumnCount = Annotated[int, Field(ge=1, le=256)] | None
+SampleNames = Annotated[tuple[SampleName, ...], Field(min_length=1, max_length=16)]
+LayerRange = tuple[int, int] | None
+SeedNumber = Annotated[int, Field(ge=0, lt=2**63)]
+UploadedPicture = Annotated[Base64Bytes, Field(min_length=1, max_length=MAX_PICTURE_BYTES)]
+
+
+class SamplingFields(Body):
+    """How to sample, as `Sampling`: what is None is as the model was trained."""
+
+    truncation: float | None = None
+    psi: float | None = None
+    cutoff: int | None = None
+    noise: NoiseMode | None = None
+    steps: int | None = Field(None, ge=1, le=1000)
+    guidance: float | None = None
+    sampler: SamplerName | None = None
+
+
+class ExploreFields(Body):
+    """What all requests have. `client`: of two requests of one client only the newer one is answered."""
+
+    run: str = Field(min_length=1, max_length=255)
+    step: StepName = None
+    client: str = Field("", max_length=64)
+    label: int | str | None = None
+    sampling: SamplingFields = SamplingFields()
+    save: Literal["png", "latents", "film"] = "png"
+
+
+class GridRequest(ExploreFields):
+    """The first samples of a seed, as `equipoise sample` draws them."""
+
+    kind: Literal["grid"]
+    seed: SeedNumber = 0
+    count: int = Field(64, ge=1, le=256)
+    columns: ColumnCount = None
+
+
+class PromptRequest(ExploreFields):
+    """The first samples of a seed that show a text."""
+
+    kind: Literal["prompt"]
+    prompt: str = Field(min_length=1, max_length=400)
+    seed: SeedNumber = 0
+    count: int = Field(16, ge=1, le=256)
+    columns: ColumnCount = None
+
+
+class SeedsRequest(ExploreFields):
+    """Samples by their names."""
+
+    kind: Literal["seeds"]
+    samples: Annotated[tuple[SampleName, ...], Field(min_length=1, max_length=64)]
+    columns: ColumnCount = None
+
+
+class PlaneRequest(ExploreFields):
+    """A point of the plane of seeds, or a grid around it; see `inference/latent_plane.py`."""
+
+    kind: Literal["plane"]
+    x: float
+    y: float
+    rows: int = Field(1, ge=1, le=8)
+    columns: int = Field(1, ge=1, le=8)
+    spacing: float = Field(1.0, gt=0, le=100)
+    space: SpaceChoice = None
+
+
+class InterpolateRequest(ExploreFields):
+    """Rows of samples between two each."""
+
+    kind: Literal["interpolate"]
+    start: SampleNames
+    end: SampleNames
+    length: int = Field(10, ge=2, le=64)
+    space: SpaceChoice = None
+
+
+class MixRequest(ExploreFields):
+    """Samples with the styles of one sample in some layers, and of another one in the others."""
+
+    kind: Literal["mix"]
+    rows: SampleNames
+    columns: SampleNames
+    layers: LayerRange = None
+
+
+class DirectionsRequest(ExploreFields):
+    """Samples along directions: principal components of w, or from the samples `minus` to the samples `plus`."""
+
+    kind: Literal["directions"]
+    source: Literal["components", "labels"] = "components"
+    start: SampleName | None = None
+    components: int = Field(8, ge=1, le=32)
+    length: int = Field(7, ge=2, le=32)
+    extent: float = Field(2.0, gt=0, le=100)
+    layers: LayerRange = None
+    amounts: Annotated[tuple[float, ...], Field(min_length=1, max_length=32)] | None = None
+    plus: Annotated[tuple[SampleName, ...], Field(max_length=256)] = ()
+    minus: Annotated[tuple[SampleName, ...], Field(max_length=256)] = ()
+    space: SpaceChoice = None
+
+
+class ArithmeticRequest(ExploreFields):
+    """The sample of sums and differences of mean latents."""
+
+    kind: Literal["arithmetic"]
+    plus: Annotated[tuple[SampleNames, ...], Field(min_length=1, max_length=8)]
+    minus: Annotated[tuple[SampleNames, ...], Field(max_length=8)] = ()
+    space: SpaceChoice = None
+    neighbours: bool = False
+
+
+class TranslateRequest(ExploreFields):
+    """The translation of a picture."""
+
+    kind: Literal["translate"]
+    image: UploadedPicture
+    back: bool = False
+    grey: bool = False
+    fit: Literal["native", "resize", "crop", "pad", "stretch"] | None = None
+
+
+class ProjectRequest(ExploreFields):
+    """The styles whose sample resembles a picture most; a job, since it takes long."""
+
+    kind: Literal["project"]
+    image: UploadedPicture
+    steps: int = Field(300, ge=1, le=2000)
+    space: Literal["w", "w+"] = "w+"
+    distance: Literal["efficientnet_lite0", "vgg", "pixels"] = "efficientnet_lite0"
+    fit: Literal["crop", "pad", "stretch"] | None = None
+    seed: SeedNumber = 0
+
+
+AnyExploreRequest = (
+    GridRequest
+    | PromptRequest
+    | SeedsRequest
+    | PlaneRequest
+    | InterpolateRequest
+    | MixRequest
+    | DirectionsRequest
+    | ArithmeticRequest
+    | TranslateRequest
+    | ProjectRequest
+)
+
+
+class ExploreRequest(RootModel[Annotated[AnyExploreRequest, Field(discriminator="kind")]]):
+    """A request of any kind."""

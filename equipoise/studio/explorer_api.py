@@ -1,0 +1,68 @@
+"""Routes of the explorer: pictures of samples, what can be explored in a run, and projections under way."""
+
+import re
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest
+from equipoise.studio.explorer import SupersededError
+from equipoise.studio.frames import Frame
+from equipoise.studio.responses import json_response, read_body
+from equipoise.studio.studio import Studio
+
+COMMAND_HEADER, STEP_HEADER = "x-equipoise-command", "x-equipoise-step"
+SAFE = " /=-_.,:'\"@#+~"
+"""Characters of a command that stay as they are in its header; the others are percent-encoded UTF-8."""
+JOB_NAME = re.compile(r"p\d{1,6}")
+JOB_PARTS = {"": "describe", "picture.png": "picture", "latents.safetensors": "latents", "cancel": "cancel"}
+
+
+def routes(studio: Studio) -> list[Route]:
+    """Return the routes of the explorer."""
+    explorer = studio.explorer
+
+    async def explore(request: Request) -> Response:
+        body = (await read_body(request, ExploreRequest)).root
+        folder = studio.runs.run(body.run).folder
+        values = {"action": "explore", "folder": str(folder)}
+        is_job = isinstance(body, ProjectRequest)
+        try:
+            answer = await explorer.request(values, await request.body(), "" if is_job else f"client {body.client}")
+        except SupersededError as error:
+            return json_response({"error": str(error), "superseded": True}, 409)
+        if is_job:
+            return json_response({name: answer.values.get(name) for name in ("job", "step")}, 202)
+        return _picture_response(answer)
+
+    async def describe(request: Request) -> Response:
+        folder = studio.runs.run(request.path_params["run"]).folder
+        step = request.query_params.get("step") or None
+        answer = await explorer.request({"action": "describe", "folder": str(folder), "step": step})
+        return json_response(answer.values["values"])
+
+    async def job(request: Request) -> Response:
+        name, part = request.path_params["job"], request.path_params.get("part", "")
+        if not JOB_NAME.fullmatch(name) or part not in JOB_PARTS or (part == "cancel") != (request.method == "POST"):
+            return json_response({"error": "there is no such page"}, 404)
+        answer = await explorer.request({"action": "job", "job": name, "part": JOB_PARTS[part]})
+        return json_response(answer.values["values"]) if "values" in answer.values else _picture_response(answer)
+
+    return [
+        Route("/api/explore", explore, methods=["POST"]),
+        Route("/api/explore/jobs/{job}", job),
+        Route("/api/explore/jobs/{job}/{part}", job, methods=["GET", "POST"]),
+        Route("/api/explore/{run}", describe),
+    ]
+
+
+def _picture_response(answer: Frame) -> Response:
+    values = answer.values
+    headers = {"x-content-type-options": "nosniff"}
+    if values.get("command"):
+        headers[COMMAND_HEADER] = quote(str(values["command"]), safe=SAFE)
+    if "step" in values:
+        headers[STEP_HEADER] = str(values["step"])
+    return Response(answer.content, media_type=str(values["type"]), headers=headers)
