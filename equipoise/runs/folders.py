@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from equipoise.errors import RunError, resume_command, unwritable
 from equipoise.runs.artifacts import PARTIAL, encode_json, write_text
-from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE
+from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, OUTPUT_FILE, START_FILE
 
 try:
     import fcntl
@@ -45,7 +45,7 @@ def create_run(folder: Path, experiment: Mapping[str, object]) -> None:
 def require_free(folder: Path) -> None:
     """Raise RunError if a folder exists and is not empty, or cannot be read.
 
-    Partial files and lock files of a killed process do not count.
+    Partial files and lock files of a killed process, and what the studio writes before a run, do not count.
     """
     try:
         if not folder.exists() or (folder.is_dir() and all(map(_is_leftover, folder.iterdir()))):
@@ -59,6 +59,8 @@ def require_free(folder: Path) -> None:
 
 
 def _is_leftover(path: Path) -> bool:
+    if path.name in (START_FILE, OUTPUT_FILE):  # written by the studio before the run starts
+        return True
     return (path.name.startswith(".") and path.name.endswith(PARTIAL)) or is_lock(path)
 
 

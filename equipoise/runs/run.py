@@ -3,6 +3,8 @@
 runs/<name>/experiment.json            all settings needed to run it again, including versions
             data.json                  what was read: counts, shape, unit and notes
             skipped.txt                the files that were left out, each with its reason, if there are any
+            knobs.json                 range, unit, scale and meaning of each knob of its model
+            start.json, output.log     settings and output of a run that the studio started
             events.jsonl               append-only, one event per line; survives a kill at any byte
             checkpoints/               written by training/checkpoint.py
             samples/                   one file per Sampled event
@@ -26,6 +28,8 @@ SAMPLES_FOLDER = "samples"
 FIGURES_FOLDER = "figures"
 DATA_FILE = "data.json"
 SKIPPED_FILE = "skipped.txt"
+OUTPUT_FILE = "output.log"
+START_FILE = "start.json"
 
 EventLine = Mapping[str, Any]
 """One line of events.jsonl as JSON values: `event`, `step`, `images` and the fields of that event."""

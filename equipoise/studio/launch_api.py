@@ -1,0 +1,190 @@
+"""Routes that start and resume runs: what there is to train, a preview of a run, and the start."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args, get_origin
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from equipoise.errors import RunError, SettingError
+from equipoise.experiment.files import load_run_experiment, parse_experiment
+from equipoise.experiment.settings import Experiment, setting_specs, setting_types
+from equipoise.studio.command_words import train_command
+from equipoise.studio.launch import check_own_code
+from equipoise.studio.responses import Body, json_response, read_body
+from equipoise.studio.studio import Studio
+
+WRITTEN = ("format", "versions", "budget")
+"""Settings that the program writes."""
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Model": ("data", "model", "controller", "metric", "loss", "constraint", "options", "start_from"),
+    "Length": ("minutes", "seconds", "steps", "images", "stop_at_equilibrium"),
+    "Data": ("batch_size", "accumulate", "image_size"),
+    "Knobs": ("knobs", "freeze", "repair", "manual"),
+    "Records": ("sense_every", "sample_every", "evaluate_every", "save_every", "keep", "track"),
+}
+OTHER_GROUP = "Machine"
+"""Group of the settings that no other names."""
+TYPES: Mapping[type, str] = {bool: "bool", int: "int", float: "float", tuple: "list", dict: "table"}
+EMPTY: Mapping[str, object] = {
+    **dict.fromkeys(("shape", "train", "held_out", "seconds", "report_seconds", "memory", "parameters", "error")),
+    **{"classes": 0, "command": "", "notes": [], "skipped": [], "skipped_count": 0, "thumbnails": []},
+}
+"""The fields of a preview, without values."""
+
+
+class ResumeBody(Body):
+    """`steps`: new total number of steps; None: those that the run was started with."""
+
+    steps: int | None = Field(default=None, ge=1)
+
+
+@dataclass(eq=False)
+class StartQuestions:
+    """Questions about a run before it is started, answered by processes that import torch. Latest wins.
+
+    `words`: the program and arguments of such a process.
+    """
+
+    words: tuple[str, ...] = (sys.executable, "-m", "equipoise.studio.start_process")
+    trust_code: bool = False
+    _preview: asyncio.subprocess.Process | None = None
+    _plugs: Mapping[str, object] | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def plugs(self) -> Mapping[str, object]:
+        """Return all plugs, by kind. They are listed once. Raises RunError if the process fails."""
+        async with self._lock:
+            if self._plugs is None:
+                self._plugs = await self._answer(await self._start("catalog"), b"")
+        return self._plugs
+
+    async def preview(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the preview of a run. A preview under way is given up, and answers that a newer one replaced it."""
+        self.close()
+        process = self._preview = await self._start("preview", *(["--trust-code"] if self.trust_code else []))
+        answer = await self._answer(process, json.dumps(values).encode())
+        if self._preview is process:
+            self._preview = None
+        return answer
+
+    def close(self) -> None:
+        """End the preview under way."""
+        if self._preview is not None and self._preview.returncode is None:
+            self._preview.kill()
+        self._preview = None
+
+    async def _start(self, *words: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            return await asyncio.create_subprocess_exec(*self.words, *words, stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            raise RunError(f"the preview cannot be started: {error.strerror or error}") from error
+
+    async def _answer(self, process: asyncio.subprocess.Process, content: bytes) -> Mapping[str, object]:
+        output, errors = await process.communicate(content)
+        try:
+            answer = json.loads(output)
+        except ValueError:
+            last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            replaced = "a newer preview has replaced this one"
+            return {"error": replaced if process.returncode == -9 else last or "the preview gave no answer"}
+        return answer if isinstance(answer, dict) else {"error": "the preview gave no answer"}
+
+
+def routes(studio: Studio) -> list[Route]:
+    """Return the routes of this topic."""
+    questions = StartQuestions(trust_code=studio.trust_code)
+    studio.resources.callback(questions.close)
+
+    async def list_plugs(_: Request) -> Response:
+        return json_response({**await questions.plugs(), "settings": describe_settings()})
+
+    async def preview(request: Request) -> Response:
+        experiment = _experiment(await _settings(request))
+        answer = await questions.preview(experiment.to_json())
+        return json_response({**EMPTY, **answer, "command": train_command(experiment)})
+
+    async def start(request: Request) -> Response:
+        experiment = _experiment(await _settings(request))
+        if experiment.data is None:
+            raise SettingError("data: no data given; choose a data set, or a folder")
+        if not studio.trust_code:
+            check_own_code(experiment)
+        if (studio.root / "experiment.json").is_file():
+            raise RunError(f"{studio.root} is one run; open the studio on the folder of all runs to start others")
+        folder = studio.launcher.start(studio.root, experiment)
+        await studio.launcher.wait_until_running(folder)
+        return json_response({"id": folder.name}, 201)
+
+    async def resume(request: Request) -> Response:
+        folder = studio.runs.run(request.path_params["run"]).folder
+        body = await read_body(request, ResumeBody)
+        if not studio.trust_code:
+            check_own_code(load_run_experiment(folder))
+        await studio.launcher.resume(folder, body.steps)
+        await studio.launcher.wait_until_running(folder)
+        return json_response({"id": request.path_params["run"]}, 202)
+
+    return [
+        Route("/api/catalog", list_plugs),
+        Route("/api/preview", preview, methods=["POST"]),
+        Route("/api/runs", start, methods=["POST"]),
+        Route("/api/runs/{run}/resume", resume, methods=["POST"]),
+    ]
+
+
+def describe_settings() -> list[dict[str, object]]:
+    """Return name, type, range, choices, unit, help and group of each setting that a person can set."""
+    groups = {name: group for group, names in GROUPS.items() for name in names}
+    return [
+        {
+            "name": name,
+            "type": "plug" if spec.plug else _type_name(name),
+            "help": spec.help,
+            "group": groups.get(name, OTHER_GROUP),
+            "choices": list(spec.choices),
+            "minimum": spec.minimum,
+            "above": spec.above,
+            "maximum": spec.maximum,
+            "unit": spec.unit,
+            "default": None,
+        }
+        for name, spec in setting_specs().items()
+        if name not in WRITTEN
+    ]
+
+
+def _type_name(name: str) -> str:
+    """Return the type of a setting for a form: bool, int, float, list, table, text, or size for a number or text."""
+    types = [get_origin(part) or part for part in get_args(setting_types()[name])]
+    if int in types and str in types:
+        return "size"
+    if any(isinstance(kind, type) and issubclass(kind, Mapping) for kind in types):
+        return "table"
+    return next((word for kind, word in TYPES.items() if kind in types), "text")
+
+
+async def _settings(request: Request) -> Mapping[str, object]:
+    try:
+        values = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise SettingError("the settings are not JSON; send the fields that the page sends") from error
+    if not isinstance(values, dict):
+        raise SettingError("the settings are not a table; send the fields that the page sends")
+    return values
+
+
+def _experiment(values: Mapping[str, object]) -> Experiment:
+    """Return the experiment of a form, with valid ranges. Raises SettingError for settings that the program writes."""
+    if written := [name for name in WRITTEN if name in values]:
+        raise SettingError(f"{written[0]} is written by the program; leave it out")
+    experiment = parse_experiment(values, "the form")
+    experiment.check_ranges()
+    return experiment
