@@ -13,11 +13,13 @@ from equipoise.cli import signals
 from equipoise.cli.output import Verbosity
 from equipoise.cli.progress_bar import TrainingBar, make_task_bar, signal_parts
 from equipoise.core.events import (
+    MANUAL,
     REPAIR,
     Evaluated,
     Event,
     Finished,
     Remedied,
+    Requested,
     Resumed,
     Sensed,
     Started,
@@ -212,6 +214,8 @@ class _RareEvents:
                 return f"step {event.step}: {event.metric} {event.value:.4g} ({event.better} is better)"
             case Turned():
                 return self._knob_text(event)
+            case Requested():
+                return _request_text(event)
             case Remedied():
                 return _remedy_text(event)
             case Finished():
@@ -221,7 +225,7 @@ class _RareEvents:
     def _knob_text(self, event: Turned) -> str:
         last_value = event.before
         if self._display.verbosity is not Verbosity.VERBOSE:
-            if event.by == REPAIR or event.knob in self._display.scheduled:
+            if event.by in (REPAIR, MANUAL) or event.knob in self._display.scheduled:
                 return ""
             now = time.monotonic()
             last_time, last_value = self._reported.get(event.knob, (-INTERVAL, event.before))
@@ -258,6 +262,16 @@ def _estimate_text(rate: _Rate, steps: int) -> str:
 
     seconds = steps / max(rate.steps, 1e-9)
     return f"estimated time {format_duration(seconds)}, memory {peak_memory() / 2**30:.1f} GiB"
+
+
+def _request_text(event: Requested) -> str:
+    """Format a request of a person: "step 650: lr_d is held at 0.0001, by studio"."""
+    texts = {"turn": f"{event.knob} is held at {event.value}", "release": f"{event.knob} is released"}
+    texts |= {"note": f"note: {event.text}"}
+    text = texts.get(event.action, f"{event.action} requested") + (f", by {event.by}" if event.by else "")
+    if event.refused:
+        text = f"request refused ({event.action} {event.knob or event.request}): {event.refused}"
+    return f"step {event.step}: {text}"
 
 
 def _remedy_text(event: Remedied) -> str:

@@ -211,7 +211,7 @@ def _values(path: Path) -> object:
     """Return the JSON values of a request file. Raises SettingError for a file that cannot be one."""
     status = path.lstat()
     if not NAME.fullmatch(path.name):
-        raise SettingError("its name is not <number>-<hexadecimal>.json; write it with: equipoise turn")
+        raise SettingError("its name is not <number>-<hexadecimal>.json; write it with: equipoise control")
     if not stat.S_ISREG(status.st_mode):
         raise SettingError("it is not a regular file")
     if status.st_size > MAX_BYTES:

@@ -14,7 +14,7 @@ from equipoise.runs.run import EXPERIMENT_FILE, EventLine, Run
 
 
 @dataclass(frozen=True, slots=True)
-class BestValue:
+class BestMeasurement:
     """The best value of a metric, and the step at which it was measured."""
 
     metric: str
@@ -44,7 +44,7 @@ class RunRow:
     reason: str = ""
     verdict: str = ""
     findings: tuple[Mapping[str, object], ...] = ()
-    best: BestValue | None = None
+    best: BestMeasurement | None = None
     updated: float = 0.0
     created: float = 0.0
     tags: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
             updated=_modified(log.path),
             created=_modified(run.folder / EXPERIMENT_FILE),
             **{"tags": notes.tags, "note": notes.note, "archived": notes.archived},
-            manual=any(line.get("action") in ("turn", "release") for line in log.events("requested")),
+            manual=any(line.get("action") == "turn" and not line.get("refused") for line in log.events("requested")),
             disk=disk,
             problem=problem,
         )
@@ -127,7 +127,7 @@ def findings_of(health: object) -> list[Finding]:
     return result
 
 
-def best_value(log: LiveLog, metric: str) -> BestValue | None:
+def best_value(log: LiveLog, metric: str) -> BestMeasurement | None:
     """Return the best value of the metric of a run, or of the first that it measured; None without a finite value."""
     lines = log.events("evaluated")
     names = [str(line.get("metric")) for line in lines]
@@ -141,7 +141,7 @@ def best_value(log: LiveLog, metric: str) -> BestValue | None:
         return None
     sign = -1 if values[-1][2] == "higher" else 1
     value, step, _ = min(values, key=lambda item: sign * item[0])
-    return BestValue(name, value, step)
+    return BestMeasurement(name, value, step)
 
 
 def folder_size(folder: Path) -> int:

@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from equipoise.core.knobs import check_turnable
 from equipoise.core.requests import RunRequest, parse_request
-from equipoise.errors import RunError, SettingError, resume_command
+from equipoise.errors import RunError, resume_command
+from equipoise.runs.knob_checks import check_knob
 from equipoise.runs.requests import waiting_requests, write_request
 from equipoise.studio.responses import Body, json_response, read_body
 from equipoise.studio.studio import Studio
@@ -35,7 +35,7 @@ def routes(studio: Studio) -> list[Route]:
         if studio.runs.row(name).state != "running":
             return json_response(_stop_before_start(studio, name, wanted), 202)
         if wanted.action in ("turn", "release"):
-            _check_knob(studio, name, wanted.knob)
+            _check_knob(studio, name, wanted)
         is_repeated = wanted.action == "stop" and any(old.action == "stop" for old in waiting_requests(run.folder))
         if is_repeated and studio.launcher.terminate(run.folder):
             return json_response({"request": None, "signal": "SIGTERM"}, 202)
@@ -57,16 +57,12 @@ def _stop_before_start(studio: Studio, name: str, request: RunRequest) -> dict[s
     raise RunError(f"{name} is not running, so nobody takes requests; resume it with: {resume_command(folder)}")
 
 
-def _check_knob(studio: Studio, name: str, knob: str) -> None:
-    """Raise SettingError for a knob that does not act in a run, or that it freezes, as far as its log says so."""
+def _check_knob(studio: Studio, name: str, request: RunRequest) -> None:
+    """Raise SettingError for a knob that does not act in a run or is frozen, and for a value outside its range."""
     opened = studio.runs.open(name)
-    frozen = opened.run.experiment().get("freeze")
-    if isinstance(frozen, list) and knob in frozen:
-        raise SettingError(f"{knob} is frozen in this run by --freeze")
     started = opened.log.events("started")
-    turnable = started[-1].get("turnable") if started else None
-    if isinstance(turnable, list) and turnable:
-        check_turnable([knob], [str(item) for item in turnable], name)
+    turnable, frozen = started[-1].get("turnable") if started else None, opened.run.experiment().get("freeze")
+    check_knob(opened.run.folder, request.knob, request.value, turnable=turnable, frozen=frozen)
 
 
 def _to_json(request: RunRequest) -> dict[str, object]:
