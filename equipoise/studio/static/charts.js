@@ -11,6 +11,7 @@ import { fill, h, number } from "./dom.js";
 
 const COLOURS = 8;
 const ROWS = 25;
+const SPARSE = 40;
 const SYNC = "page";
 
 /** Resolve a CSS colour variable, such as "--c1", to a colour of the theme. @param {string} name */
@@ -64,7 +65,8 @@ export class Chart {
   /**
    * @param {string} title
    * @param {import("./clock.js").Clock} clock
-   * @param {{help?: string, unit?: string, height?: number, range?: [number, number]}} [options] range: of the y axis
+   * @param {{help?: string, unit?: string, height?: number, range?: [number, number], stepped?: boolean}} [options] range: of the
+   *     vertical axis; stepped: values hold until the next one
    */
   constructor(title, clock, options = {}) {
     this.title = title;
@@ -100,8 +102,8 @@ export class Chart {
   /** Show new numbers; the plot is built again only if the lines are other ones. @param {ChartData} data */
   draw(data) {
     this.data = data;
-    const banded = data.lines.some((line) => line.min && line.max);
-    const shape = JSON.stringify([data.lines.map((line) => line.label), this.log, banded, data.x.length < 40]);
+    const banded = !this.options.stepped && data.lines.some((line) => line.min && line.max);
+    const shape = JSON.stringify([data.lines.map((line) => line.label), this.log, banded, data.lines.map(isSparse)]);
     const columns = this.#columns(banded);
     if (shape === this.#shape && this.#plot) this.#plot.setData(columns);
     else {
@@ -124,18 +126,18 @@ export class Chart {
   #build(columns, banded) {
     const palette = this.data.lines.map((_, index) => colour(`--c${(index % COLOURS) + 1}`));
     const text = colour("--muted"), grid = colour("--line");
-    const few = this.data.x.length < 40;
+    const fixed = this.log ? undefined : this.options.range;
     const stride = banded ? 3 : 1;
     const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
     const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true };
     /** @type {any} */
     const options = {
-      width: this.place.clientWidth || 320, height: this.options.height ?? 168, legend: { show: false }, padding: [8, 8, 0, 0],
-      scales: { x: { time: false }, y: { distr: this.log ? 3 : 1, ...(this.options.range && !this.log ? { range: () => this.options.range } : {}) } },
+      width: this.place.clientWidth || 320, height: this.options.height ?? 168, legend: { show: false }, padding: [8, 16, 0, 0],
+      scales: { x: { time: false }, y: { distr: this.log ? 3 : 1, range: this.log ? undefined : (/** @type {any} */ _, /** @type {number | null} */ low, /** @type {number} */ high) => fixed ?? padded(low, high) } },
       axes: [{ ...axis, size: 26, space: 64, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map((value) => this.clock.state.axis === "seconds" && value >= 600 ? `${tick(value / 60)} min` : tick(value)) },
-        { ...axis, size: 48, space: 28, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(tick) }],
+        { ...axis, size: 54, space: 28, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(tick) }],
       series: [{}, ...this.data.lines.flatMap((line, index) => [...(banded ? [edge, edge] : []),
-        { stroke: palette[index], width: 1.75, spanGaps: true, dash: line.dash ? [5, 4] : undefined, points: { show: few, size: 5, fill: palette[index] }, show: !this.#hiddenLines.has(line.label) }])],
+        { stroke: palette[index], width: 1.75, spanGaps: true, dash: line.dash ? [5, 4] : undefined, points: { show: isSparse(line), size: 5, fill: palette[index] }, paths: this.options.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined, show: !this.#hiddenLines.has(line.label) }])],
       bands: banded ? this.data.lines.map((_, index) => ({ series: [index * stride + 2, index * stride + 1], fill: faint(palette[index], 0.16) })) : [],
       cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false, setScale: false }, y: false },
       hooks: { setCursor: [(/** @type {uPlot} */ plot) => this.#showValues(plot.cursor.idx ?? null)], setSelect: [(/** @type {uPlot} */ plot) => this.#select(plot)], drawClear: [(/** @type {uPlot} */ plot) => this.#shade(plot)] },
@@ -159,7 +161,7 @@ export class Chart {
       this.#plot?.setSeries(series, { show });
       if (series % 3 === 0) for (const edge of [series - 2, series - 1]) this.#plot?.setSeries(edge, { show });
       button.setAttribute("aria-pressed", String(show));
-    } }, swatch, line.label, " ", h("b", {}));
+    } }, swatch, this.data.lines.length > 1 ? `${line.label} ` : h("span", { class: "hidden" }, line.label), h("b", {}));
     return h("li", {}, button);
   }
 
@@ -236,6 +238,16 @@ export class Chart {
 function valueAt(values, index) {
   for (let at = Math.min(index, values.length - 1); at >= 0; at -= 1) if (values[at] !== null) return values[at];
   return null;
+}
+
+/** Whether a line has so few numbers that each is drawn as a point. @param {Line} line */
+const isSparse = (line) => line.last.filter((value) => value !== null).length < SPARSE;
+
+/** Range of the vertical axis around all values; a constant is in the middle. @param {number | null} low @param {number} high @returns {[number | null, number | null]} */
+function padded(low, high) {
+  if (low === null) return [0, 1];
+  if (low === high) return [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
+  return uPlot.rangeNum(low, high, 0.1, true);
 }
 
 /** Running mean with exponential weights, corrected for its start. @param {(number | null)[]} values @param {number} weight */

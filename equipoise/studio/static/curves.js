@@ -6,17 +6,48 @@ import { coalesce, get, runPath } from "./api.js";
 import { Chart } from "./charts.js";
 import { fill, h, notifyError, panel, segmented } from "./dom.js";
 
-/** @type {Record<SeriesInfo["group"], {section: string, title: string, range?: [number, number], single?: boolean}>} single: one chart a series */
-const GROUPS = {
-  loss: { section: "Balance", title: "Loss" }, rank: { section: "Balance", title: "Rank", range: [-1, 1] }, probability: { section: "Balance", title: "D(x)", range: [0, 1] },
-  gradient: { section: "Balance", title: "Gradients" }, metric: { section: "Quality", title: "Quality", single: true },
-  knob: { section: "Knobs", title: "Knobs", single: true }, signal: { section: "Signals", title: "Signals", single: true },
-};
-const SECTIONS = ["Balance", "Quality", "Knobs", "Signals"];
+/** @typedef {{key: string, section: string, title: string, range?: [number, number], info: SeriesInfo[]}} Family series of one chart */
+
+/** Charts with several series: section, title, names, range of the vertical axis. Other series have a chart each.
+ * @type {[string, string, RegExp, [number, number]?][]} */
+const FAMILIES = [
+  ["Balance", "Loss", /^loss_[gd]$/],
+  ["Balance", "Rank", /^rank_/, [-1, 1]],
+  ["Balance", "D(x)", /^(probability_|accuracy_d$)/, [0, 1]],
+  ["Balance", "Gradient norm", /^gradient_norm_/],
+  ["Details", "Adversarial loss", /^(adversarial_[gd]|ideal_d)$/],
+  ["Details", "Loss of D on reals and fakes", /^loss_d_/],
+  ["Details", "Sign of the logits", /^sign_/, [-1, 1]],
+  ["Details", "Logit", /^logit_/],
+  ["Details", "Relative update", /^update_ratio_/],
+];
+const SECTIONS = ["Balance", "Quality", "Knobs", "Details", "Terms of the losses"];
+const FOLDED = ["Details", "Terms of the losses"];
+
+/** The charts of some series. @param {SeriesInfo[]} series @returns {Family[]} */
+function families(series) {
+  /** @type {Map<string, Family>} */
+  const result = new Map();
+  for (const info of series) {
+    const family = info.group === "metric" || info.group === "knob" ? undefined : FAMILIES.find(([, , pattern]) => pattern.test(info.name));
+    const phase = info.group === "loss" && info.name.includes(".") ? info.name.split(".")[0] : "";
+    const [section, title, , range] = family ?? (phase ? ["Terms of the losses", phase]
+      : [{ metric: "Quality", knob: "Knobs" }[/** @type {string} */ (info.group)] ?? "Details", info.name]);
+    const key = `${section}: ${title}`;
+    result.set(key, { key, section, title, range, info: [...(result.get(key)?.info ?? []), info] });
+  }
+  return [...result.values()];
+}
+
+/** Name of a series in the legend of its chart. @param {string} name */
+function lineName(name) {
+  const short = name.replace(/^[^.]*\./, "").replace(/^(rank|probability|sign|logit|loss_d|loss|gradient_norm|update_ratio|adversarial)_/, "");
+  return short.length === 1 ? short.toUpperCase() : short.replaceAll("_", " ");
+}
 
 /** @param {string} id @param {import("./clock.js").Clock} clock */
 export function createCurves(id, clock) {
-  /** @type {Map<string, {chart: Chart, names: string[], player: string, visible: boolean}>} */
+  /** @type {Map<string, {chart: Chart, names: string[], visible: boolean}>} */
   const charts = new Map();
   /** @type {import("./charts.js").Shade[]} */
   let shades = [];
@@ -49,28 +80,24 @@ export function createCurves(id, clock) {
     /** @type {SeriesAnswer} */
     const answer = await get(runPath(id, "/series"), { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
     const steps = answer.steps ?? answer.x;
-    for (const { chart, names, player } of shown) {
+    for (const { chart, names } of shown) {
       chart.shades = shades;
-      chart.draw({ x: answer.x, steps, lines: names.filter((name) => answer.series[name]).map((name) => ({ label: shortName(name).replace(`${player}.`, "").replace(/^rank_/, "").replaceAll("_", " "), ...answer.series[name] })) });
+      chart.draw({ x: answer.x, steps, lines: names.filter((name) => answer.series[name]).map((name) => ({ label: lineName(name), ...answer.series[name] })) });
     }
   }, notifyError, 300);
 
-  /** Create the charts of new series; the others stay. @param {SeriesInfo[]} series @param {KnobState[]} knobs */
-  function update(series, knobs) {
-    const acting = new Set(knobs.filter((knob) => knob.acts).map((knob) => knob.name));
-    for (const [group, { section, title, range, single }] of Object.entries(GROUPS)) {
-      const members = series.filter((info) => info.group === group && (group !== "knob" || acting.size === 0 || acting.has(shortName(info.name))));
-      const sets = single ? members.map((info) => [info]) : group === "loss" ? byPlayer(members) : members.length ? [members] : [];
-      for (const set of sets) {
-        const key = `${group}:${single ? set[0].name : playerOf(set[0])}`, names = set.map((info) => info.name), old = charts.get(key);
-        if (old) { old.names = names; continue; }
-        const heading = single ? shortName(set[0].name) : group === "loss" ? `${title}${playerOf(set[0]) ? `: ${playerOf(set[0])}` : ""}` : title;
-        const chart = new Chart(heading, clock, { help: single ? set[0].help : set.map((info) => `${shortName(info.name)}: ${info.help}`).join("\n"), unit: single ? set[0].unit : "", range, height: single ? 120 : 176 });
-        Object.assign(chart, settings);
-        charts.set(key, { chart, names, player: single ? "" : playerOf(set[0]), visible: false });
-        sectionBox(section).append(chart.element);
-        observer.observe(chart.element);
-      }
+  /** Create the charts of new series; the others stay. Knobs that never changed have none. @param {SeriesInfo[]} series @param {Turn[]} turns */
+  function update(series, turns) {
+    const turned = new Set(turns.map(({ knob }) => knob));
+    for (const { key, section, title, range, info } of families(series.filter(({ group, name }) => group !== "knob" || turned.has(name)))) {
+      const names = info.map(({ name }) => name), old = charts.get(key);
+      if (old) { old.names = names; continue; }
+      const help = info.map((item) => (info.length > 1 ? `${item.name}: ${item.help}` : item.help)).join("\n");
+      const chart = new Chart(title, clock, { help, unit: info[0].unit, range, stepped: section === "Knobs", height: section === "Balance" ? 176 : 128 });
+      Object.assign(chart, settings);
+      charts.set(key, { chart, names, visible: false });
+      sectionBox(section).append(chart.element);
+      observer.observe(chart.element);
     }
     refresh();
   }
@@ -80,7 +107,7 @@ export function createCurves(id, clock) {
     const old = place.querySelector(`[data-section="${section}"] > div`);
     if (old) return old;
     const order = SECTIONS.indexOf(section), box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
-    const folded = h("details", { open: section !== "Signals", class: "group", "data-section": section, "data-order": order }, h("summary", {}, section), box);
+    const folded = h("details", { open: !FOLDED.includes(section), class: "group", "data-section": section, "data-order": order }, h("summary", {}, section), box);
     place.insertBefore(folded, [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
     return box;
   }
@@ -98,18 +125,4 @@ export function createCurves(id, clock) {
       fill(place);
     },
   };
-}
-
-/** @param {string} name */
-const shortName = (name) => name.replace(/^(loss|signal|knob|metric)[./:]/, "");
-
-/** Network whose losses a series belongs to. @param {SeriesInfo} info */
-const playerOf = (info) => (info.group === "loss" ? shortName(info.name).split(/[./:]/)[0] : "");
-
-/** @param {SeriesInfo[]} members */
-function byPlayer(members) {
-  /** @type {Record<string, SeriesInfo[]>} */
-  const groups = {};
-  for (const info of members) (groups[playerOf(info)] ??= []).push(info);
-  return Object.values(groups);
 }

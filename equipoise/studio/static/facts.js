@@ -66,8 +66,8 @@ export function createFacts(id) {
     if (!parts.events.closest("details")?.open) return;
     try {
       const answer = await get(runPath(id, "/events"), { limit: 200, kind: kind.value || null });
-      const events = /** @type {unknown[]} */ (answer.events ?? answer);
-      lines.textContent = events.map((event) => (typeof event === "string" ? event : JSON.stringify(event))).reverse().join("\n") || "none";
+      const events = /** @type {Record<string, unknown>[]} */ (answer.events);
+      lines.textContent = events.map(eventText).reverse().join("\n") || "none";
     } catch (error) { notifyError(error); }
   }
 
@@ -81,6 +81,12 @@ export function createFacts(id) {
     loadEvents();
   }
   return { element, update };
+}
+
+/** An event in one line: "step 120  evaluated  metric: kd_digits, value: 0.02". @param {Record<string, unknown>} line */
+function eventText({ event, step, images, ...rest }) {
+  const text = JSON.stringify(rest).slice(1, -1).replace(/"(\w+)":/g, "$1: ").replace(/,(?=\w+: )/g, ", ");
+  return `step ${step}  ${event}  ${text.length > 600 ? `${text.slice(0, 600)} …` : text}`;
 }
 
 /** A table of names and values; nested values become dotted names. @param {Record<string, unknown>} values */

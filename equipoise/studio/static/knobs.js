@@ -170,14 +170,16 @@ export function createActions(id, requests) {
     h("button", { type: "button", "data-action": action, onclick: () => requests.send({ action }, text) }, text);
   const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"), ask("save", "Save now"),
     h("button", { type: "button", onclick: () => openNote(requests) }, "Note …"), ask("stop", "Stop"));
-  const resume = h("button", { type: "button", class: "primary", onclick: () => openResume(id) }, "Resume");
+  const resume = h("button", { type: "button", onclick: () => openResume(id) }, "Resume");
   const waiting = h("span", { class: "muted", role: "status" });
   return {
     element: h("div", { class: "toolbar" }, live, resume, waiting),
-    /** @param {boolean} running @param {boolean} resumable */
-    update(running, resumable) {
+    /** @param {Row["state"]} state */
+    update(state) {
+      const running = state === "running";
       live.hidden = !running;
-      resume.hidden = running || !resumable;
+      resume.hidden = running || state === "damaged";
+      resume.classList.toggle("primary", state !== "finished");
       const actions = requests.waiting.filter((item) => !item.knob).map((item) => item.action);
       fill(waiting, running && actions.length ? `◷ waiting: ${actions.join(", ")}` : "");
     },

@@ -11,7 +11,11 @@ import { createActions, createKnobs, Requests } from "./knobs.js";
 import { createSamples } from "./samples.js";
 import { createTimeline } from "./timeline.js";
 
+/** Milliseconds for which a picture is shown while the clock plays. */
 const FRAME = 160;
+/** Why a run ended, in words.
+ * @type {Record<string, string>} */
+const REASONS = { steps: "all steps are done", images: "all images were seen", seconds: "its time was over", equilibrium: "it reached an equilibrium", interrupted: "stopped on request", diverged: "it diverged" };
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { id, query }) {
@@ -36,10 +40,11 @@ export async function mount(root, { id, query }) {
     const { row } = details, running = row.state === "running";
     fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict), row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
     fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "), ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
-      row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`, row.reason && ` · ${row.reason}`);
-    Object.assign(progress, { max: Math.max(1, row.steps), value: row.step });
+      row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`, row.state !== "running" && row.reason && ` · ${REASONS[row.reason] ?? row.reason}`);
+    progress.hidden = row.state === "finished";
+    Object.assign(progress, { max: Math.max(1, row.steps ?? row.step), value: row.step });
     knobs.update(details.knobs, running);
-    actions.update(running, row.state !== "damaged");
+    actions.update(row.state);
   }
 
   async function load() {
@@ -49,7 +54,7 @@ export async function mount(root, { id, query }) {
     clock.update({ last: details.row.step });
     show();
     curves.shade(events.findings);
-    curves.update(details.series, details.knobs);
+    curves.update(details.series, events.turns);
     timeline.update(events);
     health.update(details, events);
     samples.update(items);

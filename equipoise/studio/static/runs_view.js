@@ -18,7 +18,7 @@ const COLUMNS = {
   state: { title: "State", value: (row) => row.state, cell: (row) => h("span", { title: row.reason || null }, badge(row.state)) },
   progress: { title: "Progress", value: (row) => (row.steps ? row.step / row.steps : 0), cell: (row) => [
     h("small", { class: "nowrap" }, number(row.step), h("span", { class: "muted" }, ` / ${number(row.steps)}`)),
-    h("progress", { max: Math.max(1, row.steps), value: row.step, "aria-label": `Progress of ${row.id}` })] },
+    h("progress", { max: Math.max(1, row.steps ?? row.step), value: row.step, "aria-label": `Progress of ${row.id}` })] },
   verdict: { title: "Health", value: (row) => `${["diverged", "unhealthy", "unknown", "healthy"].indexOf(row.verdict)}${row.verdict}`, cell: (row) => [
     row.verdict && badge(row.verdict), row.findings.length > 0 && h("small", { class: "muted clip" }, row.findings.map((finding) => finding.symptom.replaceAll("_", " ")).join(", "))] },
   best: { title: "Best", right: true, value: (row) => row.best?.value ?? Infinity, cell: (row) => row.best

@@ -17,8 +17,9 @@ export function createSamples(id, clock) {
   const picture = h("img", { class: "pixels sheet", alt: "" });
   const cell = h("div", { class: "cell", hidden: true });
   const grid = h("div", { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.", onclick: choose, onkeydown: move }, picture, cell);
-  const reals = h("img", { class: "pixels sheet", alt: "Real samples of the training data", loading: "lazy" });
-  const realsBox = h("figure", { hidden: true }, reals, h("figcaption", { class: "muted" }, "reals"));
+  const realsCaption = h("figcaption", { class: "muted" }, "reals");
+  const reals = h("img", { class: "pixels sheet", alt: "Real samples of the training data", onerror: () => { reals.hidden = true; fill(realsCaption, "The reals of this run cannot be shown."); } });
+  const realsBox = h("figure", { hidden: true }, reals, realsCaption);
   const caption = h("figcaption", { class: "muted" });
   const close = h("section", { class: "stack closeup", "aria-live": "polite", hidden: true });
   const large = h("button", { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
@@ -109,7 +110,7 @@ export function createSamples(id, clock) {
   function enlarge() {
     openDialog("Samples", [h("div", { class: "toolbar" }, h("h2", {}, picture.alt), h("span", { class: "grow" }),
       h("button", { type: "button", onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
-    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
+    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && !image.hidden && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
   }
 
   return {

@@ -6,7 +6,8 @@ import { fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
 
 /** @typedef {{from: number, to?: number, kind: string, label: string, why: import("./dom.js").Children, mark?: string}} Mark to: end of a span */
 
-const BUCKETS = 90;
+/** Width of a mark, and of the names of the lanes, in pixels; nearer marks become one. */
+const MARK = 16, NAMES = 136;
 
 /** @param {import("./clock.js").Clock} clock */
 export function createTimeline(clock) {
@@ -33,9 +34,10 @@ export function createTimeline(clock) {
   /** Draw the lanes; marks that stay keep their element, so that focus and clicks survive news. */
   function draw() {
     const [from, to] = clock.span, old = new Map(elements);
+    const bucket = ((to - from) * MARK) / Math.max(160, place.clientWidth - NAMES);
     elements.clear();
     setChildren(place, lanes.map(([name, marks]) => {
-      const visible = joined(marks.filter((mark) => (mark.to ?? mark.from) >= from && mark.from <= to), (to - from) / BUCKETS);
+      const visible = joined(marks.filter((mark) => (mark.to ?? mark.from) >= from && mark.from <= to), bucket);
       const buttons = visible.map((mark) => {
         const key = `${name} ${mark.from} ${mark.kind}`, element = old.get(key) ?? h("button", { type: "button", tabindex: -1, "aria-pressed": false });
         elements.set(key, element);

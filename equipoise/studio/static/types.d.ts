@@ -1,7 +1,7 @@
 /** What the server of the studio answers. Only the type checker reads this file. */
 
 interface Row {
-  id: string; model: string; data: string; controller: string; step: number; steps: number; images: number; seconds: number;
+  id: string; model: string; data: string; controller: string; step: number; steps: number | null; images: number; seconds: number;
   state: "running" | "finished" | "interrupted" | "stopped" | "damaged"; reason: string; verdict: string;
   findings: { symptom: string; severity: number; since: number }[];
   best: { metric: string; value: number; step: number } | null;
