@@ -67,6 +67,7 @@ BUILD_PLUGS_BY_NAME = {
         "meta",
         "cli",
     ),
+    "studio",
     "models",  # a model that learns from another one, such as distill
 }
 MOST_ARROWS = 130

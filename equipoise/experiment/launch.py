@@ -4,33 +4,53 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from torch import Tensor
 
 from equipoise.core.events import Event, Finished
 from equipoise.core.validation import as_path
-from equipoise.errors import CheckpointError, RunError, SettingError, resume_command, shell_path, unwritable
-from equipoise.experiment.assembly import EVALUATIONS, assemble, check_schedules, seed_global_generators
+from equipoise.errors import (
+    CheckpointError,
+    LostProcessError,
+    RunError,
+    SettingError,
+    resume_command,
+    shell_path,
+    unwritable,
+)
+from equipoise.experiment.assembly import (
+    EVALUATIONS,
+    assemble,
+    check_schedules,
+    seed_global_generators,
+    seed_of_rank,
+)
 from equipoise.experiment.completion import check_data_location, complete, with_moved_data
 from equipoise.experiment.data_record import record_data
 from equipoise.experiment.files import load_run_experiment
+from equipoise.experiment.final_weights import write_final_weights
 from equipoise.experiment.memory_errors import memory_errors
+from equipoise.experiment.processes import check_shares, connect, environment_size, one_share, with_devices
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.start import find_start, transfer_weights
 from equipoise.experiment.time_budget import set_steps
+from equipoise.experiment.together import Job, agreement, assemble_together, check_weights
 from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
+from equipoise.runs.knob_record import record_knobs
 from equipoise.runs.log import Log
 from equipoise.runs.requests import requests_of_run
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
-from equipoise.training import checkpoint, evaluation_cost, weight_files
+from equipoise.training import checkpoint, evaluation_cost
 from equipoise.training.compilation import compilation_errors, compile_generators
 from equipoise.training.loop import Training, restore, train
 from equipoise.training.plan import never_interrupted
+from equipoise.training.ranks import follow
 from equipoise.training.rollback import initial_tensors
+
+NO_CHECKPOINT = ""
+"""What rank 0 sends for a run that starts from its initial weights."""
 
 
 def start(
@@ -48,15 +68,60 @@ def start_settled(
     experiment: Experiment, folder: Path, interrupted: Callable[[], bool] = never_interrupted
 ) -> Iterator[Event]:
     """Run an experiment that :func:`settle` returned, as `start` does, without reading and measuring it again."""
-    with memory_errors(experiment):
-        training = assemble(experiment, folder / CHECKPOINTS_FOLDER, interrupted)
-    check_schedules(training)
-    load_initial_weights(training, experiment)
-    create_run(folder, experiment.to_json())
-    seed_global_generators(require(experiment.seed, "seed"))
-    with _disk_errors(folder), Log(folder) as log:
-        record_data(folder, build_data(experiment).resolve())
-        yield from _record_events(training, experiment, log)
+    with connect(experiment.devices or 1, folder) as connection:
+        world, job = connection.world, Job(experiment, folder)
+        job.share(world)
+        training = assemble_together(job, world, interrupted)
+        check_schedules(training)
+        world.share_text(NO_CHECKPOINT)
+        with agreement(world):
+            load_initial_weights(training, experiment)
+        check_weights(training)
+        create_run(folder, experiment.to_json())
+        seed_global_generators(require(experiment.seed, "seed"))
+        with _disk_errors(folder), Log(folder) as log:
+            record_data(folder, build_data(experiment).resolve())
+            record_knobs(folder, training.state.model.knobs)
+            yield from _record_events(training, experiment, log)
+
+
+def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
+    """Take part in a run as a process after rank 0, until it ends; `ready`: called before the first step.
+
+    Raises LostProcessError if rank 0 ended without a word and this process is the one to report it.
+    """
+    folder = None
+    with connect(environment_size()) as connection:
+        try:
+            job = Job.receive(connection.world)
+            folder = job.folder
+            training = assemble_together(job, connection.world, interrupted)
+            _prepare(training, job, connection.world.share_text(NO_CHECKPOINT))
+            ready()
+            with memory_errors(job.experiment):
+                follow(training)
+        except LostProcessError as error:
+            if connection.is_orphan():
+                then = f"; resume with: {resume_command(folder)}" if folder is not None else ""
+                raise LostProcessError(f"process 0 of {connection.world.size} has ended{then}") from error
+        except Exception as error:
+            connection.report(str(error).partition("\n")[0] or type(error).__name__)
+
+
+def _prepare(training: Training, job: Job, saved: str) -> None:
+    """Load the weights and the random state of a process, and check that all have the same; `saved`: a checkpoint."""
+    world = training.state.world
+    with agreement(world):
+        _reload_initial_weights(training, job.experiment, job.folder, has_checkpoint=bool(saved))
+        seed = require(job.experiment.seed, "seed")
+        seed_global_generators(seed_of_rank(seed, world.rank))
+        if saved:
+            _restore(training, Path(saved), reseed=job.reseed)
+        if job.reseed:
+            step = training.state.step
+            training.state.generator.manual_seed(seed_of_rank(seed, world.rank, step=step + 1))
+            seed_global_generators(seed_of_rank(seed, world.rank, step=step + 1))
+    check_weights(training)
 
 
 def settle(experiment: Experiment, *, begin: float | None = None, reserved: float = 0.0) -> Experiment:
@@ -72,7 +137,7 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
         raise SettingError(f"the experiment must be an equipoise.Experiment, not {type(experiment).__name__}")
     if experiment.start_from:
         find_start(Path(experiment.start_from).expanduser())  # before the data are measured
-    experiment = complete(experiment)
+    experiment = complete(with_devices(experiment))
     check_memory(experiment)
     with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
         return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
@@ -84,11 +149,14 @@ def resume(
     interrupted: Callable[[], bool] = never_interrupted,
     *,
     data: str | Path | None = None,
+    devices: int | None = None,
+    reseed: bool = False,
 ) -> Iterator[Event]:
     """Resume a run from its last checkpoint, or from the start if it was killed before the first one.
 
     `steps`: new length of the whole run, which removes its limits of images and seconds and the stop at equilibrium.
-    `data`: new location of the data, which must have the same content. Raises RunError if another process uses the run,
+    `data`: new location of the data, which must have the same content. `devices`: another number of processes, which
+    needs `reseed`: new random numbers from here on. Raises RunError if another process uses the run,
     or if its checkpoints or the weights that it starts from no longer exist.
     """
     folder = as_path(folder, "the run folder")
@@ -102,19 +170,22 @@ def resume(
         experiment = dataclasses.replace(
             experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False
         )
-    with memory_errors(experiment):
-        training = assemble(experiment, run.checkpoints, interrupted)
-    with _disk_errors(folder), Log(folder) as log:
-        saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
-        _reload_initial_weights(training, experiment, folder, has_checkpoint=bool(saved))
-        seed_global_generators(require(experiment.seed, "seed"))
-        if saved:
-            _restore(training, saved[-1])
-        if steps is not None and steps <= training.state.step:
-            raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
-        if steps is not None or data is not None:
-            write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))
-        yield from _record_events(training, experiment, log)
+    size = environment_size() if environment_size() > 1 else devices or experiment.devices or 1
+    has_other_size = size != (experiment.devices or 1)
+    experiment = dataclasses.replace(experiment, devices=size if size > 1 else None)
+    check_shares(experiment)
+    with connect(size, folder) as connection:
+        world, job = connection.world, Job(experiment, folder, reseed)
+        job.share(world)
+        training = assemble_together(job, world, interrupted)
+        with _disk_errors(folder), Log(folder) as log:
+            saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
+            _prepare(training, job, world.share_text(str(saved[-1].resolve()) if saved else NO_CHECKPOINT))
+            if steps is not None and steps <= training.state.step:
+                raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
+            if steps is not None or data is not None or has_other_size:
+                write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))
+            yield from _record_events(training, experiment, log)
 
 
 def find_checkpoints(run: Run) -> list[Path]:
@@ -148,7 +219,7 @@ def choose_evaluation_interval(experiment: Experiment) -> Experiment:
     """Set `evaluate_every` of a completed experiment if it is None, so that evaluations take little of the time."""
     if experiment.evaluate_every is not None:
         return experiment
-    training = assemble(experiment, None)
+    training = assemble(one_share(experiment), None)
     check_schedules(training)
     if training.evaluation is None:
         return experiment
@@ -187,9 +258,9 @@ def _reload_initial_weights(training: Training, experiment: Experiment, folder: 
             ) from error
 
 
-def _restore(training: Training, saved: Path) -> None:
+def _restore(training: Training, saved: Path, *, reseed: bool) -> None:
     try:
-        restore(training, saved)
+        restore(training, saved, reseed=reseed)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
             f"{saved.name}/{checkpoint.STATE} was altered; {checkpoint.without_checkpoint(saved)}"
@@ -208,39 +279,6 @@ def _record_events(training: Training, experiment: Experiment, log: Log) -> Iter
                 write_final_weights(training, log.run.folder)
             log.record(event)
             yield event
-
-
-def write_final_weights(training: Training, folder: Path) -> None:
-    """Write the final weights, one safetensors file per network; for the generator, its running average.
-
-    These are the weights of the best evaluation if the run keeps them and they are intact, else the last.
-    """
-    state, plan, best = training.state, training.plan, training.best.step
-    networks: dict[str, Mapping[str, Tensor]] = {
-        name: network.state_dict() for name, network in {**state.trained_networks, **state.averages}.items()
-    }
-    step = state.step
-    if plan.keep_best and plan.checkpoints and best is not None and best != step:
-        with contextlib.suppress(CheckpointError):
-            networks, step = _read_best_weights(training, folder, best), best
-    weight_files.write_weights(folder, networks, step, state.step)
-
-
-def _read_best_weights(training: Training, folder: Path, step: int) -> dict[str, Mapping[str, Tensor]]:
-    """Read the weights of a step from its checkpoint, or from the final weights that an earlier end of the run wrote.
-
-    Raises CheckpointError if both are missing or damaged.
-    """
-    state, path = training.state, folder / CHECKPOINTS_FOLDER / checkpoint.folder_name(step)
-    if path.is_dir():
-        saved = checkpoint.read(path)
-        return {name: saved.network(name, averaged=name in state.averages) for name in state.sampling_networks}
-    final = {
-        name: weight_files.read_weights(weight_files.weights_path(folder, name)) for name in state.sampling_networks
-    }
-    if any(weights.step != step for weights in final.values()):
-        raise CheckpointError(f"{folder} has no weights of step {step}")
-    return {name: weights.tensors for name, weights in final.items()}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from equipoise.runs.live_log import LiveLog
-from equipoise.runs.log_columns import HEALTH
+from equipoise.runs.reading_columns import HEALTH
 
 SYMPTOM = re.compile(rb'"symptom": "(\w+)", "severity": ([-+.\w]+)')
 HEALTHY = b', "health": {"findings": []'

@@ -12,7 +12,7 @@ from equipoise.runs.annotations import ANNOTATIONS_FILE
 from equipoise.runs.finding_periods import FindingPeriods
 from equipoise.runs.folders import is_held
 from equipoise.runs.live_log import LiveLog
-from equipoise.runs.log_columns import LogColumns
+from equipoise.runs.reading_columns import ReadingColumns
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run, find_runs
 from equipoise.runs.run_rows import RunRow, folder_size, make_row
 
@@ -29,7 +29,7 @@ class LiveRun:
     name: str
     run: Run
     log: LiveLog
-    columns: LogColumns
+    columns: ReadingColumns
     findings: FindingPeriods
 
 
@@ -137,7 +137,7 @@ class RunIndex:
             opened = self._open.pop(name, None)
             if opened is None or opened.run.folder != run.folder:
                 log = LiveLog(run.folder / EVENTS_FILE)
-                opened = LiveRun(name, run, log, LogColumns(log), FindingPeriods(log))
+                opened = LiveRun(name, run, log, ReadingColumns(log), FindingPeriods(log))
             self._open[name] = opened  # last in order: used most recently
         try:
             opened.log.refresh()

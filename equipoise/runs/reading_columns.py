@@ -16,7 +16,7 @@ NOWHERE = math.nan
 
 
 @dataclass
-class Column:
+class SignalColumn:
     """A signal, or a term of the loss, at each reading; NaN where it is missing.
 
     `low`, `high`: of a loss, its lowest and highest value over the steps since the reading before; empty for signals.
@@ -27,13 +27,13 @@ class Column:
     high: "array[float]" = field(default_factory=lambda: array("d"))
 
 
-class LogColumns:
+class ReadingColumns:
     """The columns of one log. Names with a dot, such as discriminator.total, are terms of the loss; others signals."""
 
     def __init__(self, log: LiveLog) -> None:
         self._log = log
         self._version = log.version
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, SignalColumn] = {}
         self._names: dict[str, None] = {}
         self._named = 0
 
@@ -43,14 +43,14 @@ class LogColumns:
         columns = self._columns.values()
         return 8 * sum(len(column.values) + len(column.low) + len(column.high) for column in columns)
 
-    def read(self, names: Iterable[str]) -> dict[str, Column]:
+    def read(self, names: Iterable[str]) -> dict[str, SignalColumn]:
         """Return the columns of some names, as long as the readings. Raises OSError if the log cannot be read."""
         with self._log.lock:
             self._forget_if_cut()
             names = list(dict.fromkeys(names))
             by_length: dict[int, list[str]] = {}
             for name in names:
-                column = self._columns.setdefault(name, Column())
+                column = self._columns.setdefault(name, SignalColumn())
                 by_length.setdefault(len(column.values), []).append(name)
             for start, group in by_length.items():
                 for lines in self._log.read_readings(start):
@@ -107,7 +107,7 @@ def _signal_ends(lines: Sequence[bytes]) -> list[int]:
     return result
 
 
-def _extend(column: Column, name: str, lines: Sequence[bytes], ends: Sequence[int]) -> None:
+def _extend(column: SignalColumn, name: str, lines: Sequence[bytes], ends: Sequence[int]) -> None:
     """Append the numbers of some lines."""
     key = json.dumps(name).encode() + b": "
     if name == "reward":  # after the health, at the end of the line
@@ -135,7 +135,7 @@ def _extend_signal(values: "array[float]", key: bytes, lines: Sequence[bytes], e
             append(_number(line, begin))
 
 
-def _extend_loss(column: Column, key: bytes, lines: Sequence[bytes], ends: Sequence[int]) -> None:
+def _extend_loss(column: SignalColumn, key: bytes, lines: Sequence[bytes], ends: Sequence[int]) -> None:
     size, hint = len(key), 0
     for line, end in zip(lines, ends, strict=True):
         place = line.find(key, hint, end)
