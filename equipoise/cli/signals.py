@@ -77,8 +77,11 @@ def install() -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[StopRequest]:
-    """Catch Ctrl-C, SIGTERM and SIGHUP: after `defer` the first requests a stop; all others end the command."""
+def interruptible(*, is_quiet: bool = False) -> Iterator[StopRequest]:
+    """Catch Ctrl-C, SIGTERM and SIGHUP: after `defer` the first requests a stop; all others end the command.
+
+    `is_quiet`: without a message, in a process of a run that another one leads.
+    """
     request = _request
     request.is_requested, request.is_immediate = False, True
 
@@ -86,7 +89,8 @@ def interruptible() -> Iterator[StopRequest]:
         if request.is_immediate or request.is_requested:
             raise KeyboardInterrupt
         request.is_requested = True
-        print("\nsaving after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
+        if not is_quiet:
+            print("\nsaving after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
         if request.is_raising:
             raise KeyboardInterrupt
 

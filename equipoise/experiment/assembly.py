@@ -20,6 +20,7 @@ from equipoise.core.knobs import Knobs, check_turnable
 from equipoise.core.metric import CaptionMetric, FeatureMetric, Metric, PairedMetric, ReferenceSet, explain_unsuitable
 from equipoise.core.model import AnyBatch, Model
 from equipoise.core.schedules import check_range
+from equipoise.core.world import ALONE, World
 from equipoise.diagnosis.remedies import RepairSettings
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.completion import FIXED
@@ -58,12 +59,15 @@ class Seeds:
 
 
 def assemble(
-    experiment: Experiment, checkpoints: Path | None, interrupted: Callable[[], bool] = never_interrupted
+    experiment: Experiment,
+    checkpoints: Path | None,
+    interrupted: Callable[[], bool] = never_interrupted,
+    world: World = ALONE,
 ) -> Training:
     """Build the objects of a completed experiment, ready to train.
 
-    `checkpoints`: folder of the checkpoints; None: no checkpoints. Raises EquipoiseError for settings that do not fit
-    together.
+    `checkpoints`: folder of the checkpoints; None: no checkpoints. `world`: the processes that train together, of which
+    this one gets its share of each batch. Raises EquipoiseError for settings that do not fit together.
     """
     experiment.check_ranges()
     data, recipe = build_data(experiment).resolve(), build_recipe(experiment)
@@ -78,8 +82,8 @@ def assemble(
     model_info = _model_info(model, experiment, controller.required_knobs())
     knobs = model.knobs.with_values(experiment.initial_knobs)
     precision = optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision)
-    source = torch.Generator(device).manual_seed(seeds.moment)
-    state = initial_state(model, knobs, device, precision, source, accumulate=plan.accumulate)
+    source = torch.Generator(device).manual_seed(seed_of_rank(seeds.moment, world.rank))
+    state = initial_state(model, knobs, device, precision, source, accumulate=plan.accumulate, world=world)
     pilot = Pilot(
         controller,
         steps=plan.steps,
@@ -91,13 +95,23 @@ def assemble(
     return Training(
         state=state,
         pilot=pilot,
-        streams=_streams(data, plan.batch_size, seeds.data),
+        streams=_streams(data, plan.batch_size // world.size, seeds.data),
         plan=plan,
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
-        evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds),
+        evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds) if world.rank == 0 else None,
         notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads, model, data)),
     )
+
+
+def seed_of_rank(seed: int, rank: int, *, step: int = 0) -> int:
+    """Return the seed of one process: that of rank 0 is `seed` itself, those of the others are independent of it.
+
+    `step`: where a run goes on with new random numbers, which then differ on rank 0, too.
+    """
+    if rank == 0 and step == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, step], spawn_key=(rank,)).generate_state(1)[0])
 
 
 def _set_threads(experiment: Experiment) -> int:
@@ -135,6 +149,9 @@ def seed_global_generators(seed: int) -> None:
 def _notes(experiment: Experiment, threads: int, model: Model[Knobs], data: DataSet) -> tuple[str, ...]:
     """Return what the user should know about the settings of the run."""
     notes = []
+    if experiment.devices is not None:
+        share = experiment.step_images // experiment.devices
+        notes.append(f"{experiment.devices} processes train together, each on {share} samples of a step")
     if experiment.threads is not None and experiment.threads > threads:
         notes.append(f"threads = {experiment.threads} is more than the cores of this machine; {threads} used")
     if experiment.budget is not None and experiment.steps is not None:

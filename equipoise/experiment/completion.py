@@ -13,6 +13,7 @@ from equipoise.core.controller import AnyController, RunFacts, resolve_controlle
 from equipoise.errors import DataError, SettingError, resume_command
 from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
+from equipoise.experiment.processes import check_shares
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
 from equipoise.experiment.suggested import suggested_settings
 from equipoise.runs.requests import check_repeatable
@@ -74,6 +75,7 @@ def complete(experiment: Experiment) -> Experiment:
         manual=experiment.manual and str(check_repeatable(Path(experiment.manual).expanduser().resolve())),
         versions=installed_versions(),
     )
+    check_shares(completed)
     return with_resolved_controller(completed, data)
 
 
@@ -138,7 +140,7 @@ def _with_default_numbers(experiment: Experiment, spec: "DataSpec", suggestion: 
         compile=bool(experiment.compile),
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
-        threads=experiment.threads or _default_threads(spec),
+        threads=experiment.threads or _default_threads(spec, experiment.devices or 1),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or (default_sample_every(steps) if steps else None),
         save_every=experiment.save_every or SAVE_EVERY,
@@ -294,9 +296,9 @@ def _with_teacher(model: PlugSpec, start_from: str | None, data: "DataSet") -> P
     return with_teacher(model, start_from, data.spec)
 
 
-def _default_threads(spec: "DataSpec") -> int:
+def _default_threads(spec: "DataSpec", processes: int) -> int:
     is_large = spec.is_image and spec.shape[-1] >= MULTITHREADED_PIXELS
-    return (os.cpu_count() or 1) if is_large else 1
+    return max(1, (os.cpu_count() or 1) // processes) if is_large else 1
 
 
 def _with_absolute_policy(controller: PlugSpec) -> PlugSpec:

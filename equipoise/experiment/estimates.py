@@ -11,6 +11,7 @@ from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import assemble, check_schedules
 from equipoise.experiment.completion import complete
 from equipoise.experiment.memory_errors import memory_errors
+from equipoise.experiment.processes import one_share
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment
 from equipoise.experiment.start import transfer_weights
@@ -46,7 +47,7 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
 
 def _measure(experiment: Experiment, steps: int) -> RunEstimate:
     """Estimate a run whose steps are known."""
-    training = assemble(experiment, None)
+    training = assemble(one_share(experiment), None)
     check_schedules(training)
     if experiment.start_from:
         transfer_weights(training.state, Path(experiment.start_from))
@@ -56,7 +57,7 @@ def _measure(experiment: Experiment, steps: int) -> RunEstimate:
     )
     ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
     step_seconds = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
-    total = min(plan.steps, math.ceil(plan.images / plan.step_images)) if plan.images else plan.steps
+    total = plan.steps if not plan.images else min(plan.steps, math.ceil(plan.images / experiment.step_images))
     parameters = {
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in training.state.trained_networks.items()

@@ -17,6 +17,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.model import AnyBatch, AnyMoment, Loss, Networks, Phase
 from equipoise.errors import SettingError
 from equipoise.experiment.assembly import assemble, select_device
+from equipoise.experiment.processes import one_share
 from equipoise.experiment.settings import Experiment, build_data, build_recipe, require
 from equipoise.training.step import run_step
 
@@ -73,6 +74,8 @@ def check_memory(experiment: Experiment) -> None:
         return
     spec = build_data(experiment).resolve().spec
     _check_weights(experiment, spec, available)
+    if select_device(experiment.device or "auto").type == "cuda":  # each process has a device of its own
+        experiment = one_share(experiment)
     batch_size = require(experiment.batch_size, "batch_size")
     lower_bound = COPIES_OF_BATCH * batch_size * prod(spec.shape) * 4
     if lower_bound > FREE_SHARE * available:

@@ -106,7 +106,9 @@ class Experiment:
     stop_at_equilibrium: bool | None = setting(
         "stop when the discriminator can no longer distinguish real samples from fakes", "--stop-at-equilibrium"
     )
-    batch_size: int | None = count("real samples per batch, of which a step uses one", "--batch-size", unit="samples")
+    batch_size: int | None = count(
+        "real samples per batch, of which a step uses one; several processes share it", "--batch-size", unit="samples"
+    )
     accumulate: int | None = count(
         "batches per update, whose gradients are averaged: N batches of B samples train as one of N x B, in the memory "
         "of B; default: 1",
@@ -135,8 +137,14 @@ class Experiment:
         "--compile",
     )
     device: str | None = setting("device: auto, cpu, cuda, cuda:1, mps", "--device", metavar="NAME")
+    devices: int | None = count(
+        "devices that train together, each in a process of its own with a share of every batch; default: 1",
+        "--devices",
+        unit="processes",
+        maximum=4096,
+    )
     threads: int | None = count(
-        "CPU threads; default: one for images below 64 pixels, else all cores",
+        "CPU threads of a process; default: one for images below 64 pixels, else all cores",
         "--threads",
         unit="threads",
         maximum=1024,

@@ -15,6 +15,7 @@ from equipoise.experiment.completion import (
     default_sample_every,
     with_resolved_controller,
 )
+from equipoise.experiment.processes import one_share
 from equipoise.experiment.settings import Experiment, require
 from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.compilation import compile_generators
@@ -45,7 +46,7 @@ def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: f
     begin = time.monotonic() if begin is None else begin
     budget = experiment.budget
     # The measured training is long, so that schedules barely change during the measurement.
-    training = assemble(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None), None)
+    training = assemble(one_share(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None)), None)
     smallest = smallest_interval(training, training.evaluation) if training.evaluation else 1
     if experiment.compile:
         compile_generators(training.state)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Generator, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from equipoise.core.events import (
     Stepped,
 )
 from equipoise.core.metric import Metric
+from equipoise.core.model import StepRecord
 from equipoise.core.observations import Remedy, Verdict
 from equipoise.core.requests import RequestAction
 from equipoise.diagnosis.remedies import is_restorable
 from equipoise.pilot.pilot import Pilot
 from equipoise.pilot.step import Decision
 from equipoise.runs.annotations import step_to_keep
-from equipoise.training import checkpoint, outputs
+from equipoise.training import checkpoint, outputs, ranks
 from equipoise.training.load_ahead import load_ahead
 from equipoise.training.manual import apply_requests, record_requested_save, turned_events
 from equipoise.training.plan import MetricEvaluation, Preview, Streams, TrainingPlan
@@ -89,7 +90,8 @@ def train(training: Training) -> Iterator[Event]:
     if training.pending:
         yield from _due_outputs(training, reason)
         reason = "interrupted" if training.pending else reason
-    with load_ahead(training.streams.train, state.device) as stream:
+    ranks.share_outcome(training, reason)
+    with load_ahead(ranks.own_stream(training.streams.train, state.world), state.device) as stream:
         while reason is None:
             due = pilot.is_due(state.step + 1)
             record = run_step(state, stream, pilot.knobs, state.step / plan.steps, measure=due)
@@ -97,20 +99,32 @@ def train(training: Training) -> Iterator[Event]:
             yield Stepped(state.step, state.images, state.seconds)
             if due and state.step % pilot.sense_every == 0:
                 record = outputs.add_probe(training, record)
-            if decision := pilot.observe(record):
-                training.verdict = decision.observation.health.verdict
-                training.restorable = is_restorable(decision.observation.health)
-                yield _sensed_event(state, decision)
-                yield from turned_events(training, decision.changes)
-                if decision.remedy:
-                    remedied = _apply_remedy(training, decision.remedy)
-                    training.verdict = _verdict_after(remedied, training.verdict)
-                    yield remedied
-            requested = yield from apply_requests(training, is_reading=decision is not None)
-            reason = _finish_reason(training) or ("interrupted" if "stop" in requested else None)
-            yield from _due_outputs(training, reason, requested)
-            reason = "interrupted" if training.pending else reason
+            reason = yield from _after_step(training, record)
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
+
+
+def _after_step(training: Training, record: StepRecord) -> Generator[Event, None, FinishReason | None]:
+    """Decide, repair, take requests, and write what is due after a step; return why the run ends, or None."""
+    state = training.state
+    if decision := training.pilot.observe(record):
+        training.verdict = decision.observation.health.verdict
+        training.restorable = is_restorable(decision.observation.health)
+        yield _sensed_event(state, decision)
+        yield from turned_events(training, decision.changes)
+        if decision.remedy:
+            remedied = _apply_remedy(training, decision.remedy)
+            training.verdict = _verdict_after(remedied, training.verdict)
+            yield remedied
+    requested = yield from apply_requests(training, is_reading=decision is not None)
+    stops = "stop" in requested or state.stop.is_set()
+    reason = _finish_reason(training) or ("interrupted" if stops else None)
+    if not ranks.meets(training):  # the other processes do not expect the end yet
+        state.stop.is_wished |= reason is not None
+        return None
+    yield from _due_outputs(training, reason, requested)
+    reason = "interrupted" if training.pending else reason
+    ranks.share_outcome(training, reason)
+    return reason
 
 
 def _finish_reason(training: Training) -> FinishReason | None:
@@ -212,9 +226,9 @@ def _apply_remedy(training: Training, remedy: Remedy) -> Remedied:
         point = training.rollback_points.take(training.plan.checkpoints, remedy.newest, remedy.oldest)
     if point:
         restored, tensors = point
-        state.roll_back(tensors, f"step {restored}")
         lost = state.step - restored
         state.rolled_back_images += lost * training.plan.step_images
+        state.roll_back(ranks.share_rollback(state, tensors), f"step {restored}")
         training.pilot.record_rollback(lost)
     return Remedied(
         state.step, state.images, remedy.finding, remedy.rung, restored, lost, remedy.overrides, remedy.until
@@ -236,7 +250,8 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
     if best.step == state.step:
         best.extra = state.step if extra else None
     pilot_tensors, pilot_values = training.pilot.state()
-    tensors = {**state.tensors(), **{f"pilot/{name}": value for name, value in pilot_tensors.items()}}
+    others, values_of_others = ranks.gather_states(state)
+    tensors = {**state.tensors(), **others, **{f"pilot/{name}": value for name, value in pilot_tensors.items()}}
     values = {
         **state.values(),
         "pilot": pilot_values,
@@ -247,6 +262,7 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
         "restorable": training.restorable,
         "pending": training.pending,
         **({"requested_saves": training.requested_saves} if training.requested_saves else {}),
+        **values_of_others,
     }
     path = checkpoint.write(folder, checkpoint.Checkpoint(state.step, tensors, values))
     chosen = step_to_keep(folder.parent)
@@ -257,10 +273,13 @@ def save(training: Training, folder: Path, *, extra: bool = False) -> Saved:
     return Saved(state.step, state.images, path.name, best.step == state.step)
 
 
-def restore(training: Training, path: Path) -> None:
-    """Restore a training from a checkpoint. Raises CheckpointError if it is damaged, or of other networks."""
-    loaded = checkpoint.read(path)
-    training.state.restore(loaded.tensors, loaded.values, path.name)
+def restore(training: Training, path: Path, *, reseed: bool = False) -> None:
+    """Restore a training from a checkpoint; `reseed`: without its random state.
+
+    Raises CheckpointError if it is damaged, of other networks, or of another number of processes without `reseed`.
+    """
+    loaded = ranks.of_rank(checkpoint.read(path), training.state.world, reseed=reseed)
+    training.state.restore(loaded.tensors, loaded.values, path.name, with_random=not reseed)
     pilot_tensors = {
         name.removeprefix("pilot/"): value.to(training.state.device)
         for name, value in loaded.tensors.items()

@@ -83,7 +83,8 @@ def record_metric(
 
 def add_probe(training: "Training", record: StepRecord) -> StepRecord:
     """Add samples, and the logits of training and held-out data, to the record of a step."""
-    state, streams, size = training.state, training.streams, training.plan.batch_size
+    state, streams = training.state, training.streams
+    size = training.plan.batch_size // state.world.size  # of the batches of the stream
     index, knobs = state.step // training.pilot.sense_every, training.pilot.knobs
     progress = state.step / training.plan.steps
     train = probe.draw_batches(streams.train, index, size)

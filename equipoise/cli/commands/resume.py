@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from equipoise.cli.arguments import Parser
 from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, follow_run, prepare_data
+from equipoise.cli.commands._ranks import join_run
 from equipoise.cli.output import Verbosity, verbosity_of
 from equipoise.errors import SettingError
+from equipoise.experiment.processes import is_follower
 from equipoise.experiment.settings import require, setting_specs
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ ORDER = 20
 EXAMPLES = (
     "equipoise resume runs/digits-dcgan-1",
     "equipoise resume runs/digits-dcgan-1 --steps 2400",
+    "equipoise resume runs/digits-dcgan-1 --devices 1 --reseed",
 )
 JSON_KEYS: dict[str, str] = {
     "run, report, film, step, images, seconds, reason, verdict, missing, weights_step, best": "as of `train`",
@@ -35,14 +38,25 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="new location of the data, if it was moved; its content must be the same"
     )
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="number of processes, with --reseed; default: the run's"
+    )
+    parser.add_argument(
+        "--reseed",
+        action="store_true",
+        help="go on with new random numbers, which another number of processes needs: the run is then no longer the "
+        "one that would have been without the interruption",
+    )
     add_follow_flags(parser)
     for name, spec in setting_specs().items():
-        if spec.flags and name != "steps":  # for a message that names the way to change them
+        if spec.flags and name not in ("steps", "devices"):  # for a message that names the way to change them
             parser.add_argument(*spec.flags, dest=f"{FIXED}{name}", nargs="*", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Resume the run, show its progress and write its report."""
+    if is_follower():
+        return join_run()
     from equipoise.experiment import launch
     from equipoise.experiment.completion import check_data_location, with_moved_data
     from equipoise.experiment.files import load_run_experiment
@@ -62,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     prepare_data(experiment, quiet=verbosity_of(args) is Verbosity.QUIET)
 
     def start(interrupted: Callable[[], bool]) -> Iterator["Event"]:
-        events = launch.resume(folder, args.steps, interrupted, data=args.data)
+        events = launch.resume(
+            folder, args.steps, interrupted, data=args.data, devices=args.devices, reseed=args.reseed
+        )
         return tracking.track_events(events, track, folder, experiment.to_json())
 
     return follow_run(start, folder, experiment, FollowOptions.of(args))

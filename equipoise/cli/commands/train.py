@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
 from equipoise.cli.arguments import Parser, number_or_text, output_folder, parse_pairs
 from equipoise.cli.commands._dry_run import show_dry_run
 from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, follow_run, prepare_data
+from equipoise.cli.commands._ranks import join_run
 from equipoise.cli.output import Verbosity, verbosity_of
 from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
@@ -19,6 +20,7 @@ from equipoise.experiment.completion import SAMPLES_PER_RUN, complete
 from equipoise.experiment.data_source import read_path_with
 from equipoise.experiment.declaration import SettingSpec
 from equipoise.experiment.files import load_experiment
+from equipoise.experiment.processes import is_follower, with_devices
 from equipoise.experiment.settings import Experiment, PlugSpec, require, setting_specs
 
 if TYPE_CHECKING:
@@ -100,9 +102,11 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
 
 def run(args: argparse.Namespace) -> int:
     """Train a model."""
+    if is_follower():
+        return join_run()
     notes: list[str] = []
     begin_of_budget = time.monotonic()
-    experiment = complete(experiment_of(args, notes))
+    experiment = complete(with_devices(experiment_of(args, notes)))
     out = output_folder(args.out)
     from equipoise.experiment import launch
     from equipoise.report.steps import estimate_seconds

@@ -1,0 +1,237 @@
+"""The processes of one run: how many there are, starting them on this machine, connecting them, and how they end.
+
+`torchrun` starts them and describes them in the environment: RANK, WORLD_SIZE, LOCAL_RANK. `--devices N` starts N - 1
+in the same way, and this process is rank 0; they find each other through a file.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equipoise.errors import LostProcessError, RunError, SettingError, resume_command
+from equipoise.experiment.settings import Experiment, require
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+    from equipoise.core.world import World
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others: longer than an evaluation or the preparation of the data, by rank 0."""
+PATIENCE = 10.0
+"""Seconds that a process waits for the last words of another one that has ended."""
+RENDEZVOUS = "EQUIPOISE_RENDEZVOUS"
+"""Environment variable: the file through which the processes of `--devices` find each other."""
+ENDED, PROBLEM, REPORTED = "equipoise/ended", "equipoise/problem", "equipoise/reported"
+"""Keys of the store: that rank 0 ends, why another process failed, how many have reported the end of rank 0."""
+
+
+def environment_size() -> int:
+    """Return the number of processes that were started together, as torchrun does; 1 otherwise."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    return int(size) if "RANK" in os.environ and size.isdecimal() else 1
+
+
+def is_follower() -> bool:
+    """Whether this process takes part in a run that another process leads."""
+    return environment_size() > 1 and os.environ["RANK"] != "0"
+
+
+def with_devices(experiment: Experiment) -> Experiment:
+    """Return the experiment with the number of processes that torchrun started.
+
+    Raises SettingError if the experiment names another number.
+    """
+    size = environment_size()
+    if size == 1 or experiment.devices == size:
+        return experiment
+    if experiment.devices is not None:
+        raise SettingError(
+            f"devices = {experiment.devices}, but {size} processes were started; omit --devices, or start without "
+            "torchrun"
+        )
+    return dataclasses.replace(experiment, devices=size)
+
+
+def check_shares(experiment: Experiment) -> None:
+    """Raise SettingError if the processes of a completed experiment cannot share a batch, or cannot be used."""
+    size, batch_size = experiment.devices or 1, require(experiment.batch_size, "batch_size")
+    if batch_size % size:
+        below, above = batch_size // size * size, -(-batch_size // size) * size
+        choice = f"{below} or {above}" if below else f"{above}"
+        raise SettingError(
+            f"batch_size = {batch_size} cannot be divided among {size} processes; use --batch-size {choice}"
+        )
+    if size > 1 and experiment.compile:
+        raise SettingError(f"compile = true works with one process, not with {size}; omit --compile")
+
+
+def one_share(experiment: Experiment) -> Experiment:
+    """Return what one of the processes of an experiment does, as an experiment of its own, to be measured."""
+    size = experiment.devices or 1
+    if size == 1:
+        return experiment
+    return dataclasses.replace(
+        experiment, devices=None, batch_size=require(experiment.batch_size, "batch_size") // size
+    )
+
+
+@dataclass(slots=True)
+class Connection:
+    """The connection of this process to the others. `store`: texts that all can read; None without others."""
+
+    world: "World"
+    store: "Store | None" = None
+    children: Sequence["subprocess.Popen[bytes]"] = ()
+
+    def report(self, problem: str) -> None:
+        """Leave a message for rank 0 why this process ends."""
+        if self.store is not None:
+            with suppress(RuntimeError):
+                self.store.set(PROBLEM, f"process {self.world.rank} of {self.world.size}: {problem}")
+
+    def cause(self) -> str:
+        """Return what is known about a process that has ended, in a few words; waits for its last words."""
+        deadline = time.monotonic() + PATIENCE
+        while self.store is not None and time.monotonic() < deadline:
+            with suppress(RuntimeError):
+                if self.store.check([PROBLEM]):
+                    return self.store.get(PROBLEM).decode()
+            for rank, child in enumerate(self.children, 1):
+                if code := child.poll():
+                    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+                    return f"process {rank} of {self.world.size} {how}"
+            time.sleep(0.1)
+        return f"another of the {self.world.size} processes of this run has ended"
+
+    def is_orphan(self) -> bool:
+        """Whether rank 0 has ended without a word, and this process is the one to report it."""
+        deadline = time.monotonic() + PATIENCE
+        with suppress(RuntimeError):
+            while self.store is not None and time.monotonic() < deadline:
+                if self.store.check([ENDED]):
+                    return False
+                time.sleep(0.1)
+            return self.store is not None and self.store.add(REPORTED, 1) == 1
+        return True
+
+
+@contextmanager
+def connect(size: int, folder: Path | None = None) -> Iterator[Connection]:
+    """Connect the processes of a run, and start them if torchrun did not. `folder`: of the run, for messages.
+
+    Raises RunError on rank 0, and LostProcessError on the others, if another one ends before this one.
+    """
+    if size == 1:
+        from equipoise.core.world import ALONE
+
+        yield Connection(ALONE)
+        return
+    with ExitStack() as stack:
+        connection = _join(stack, size)
+        try:
+            yield connection
+        except LostProcessError as error:
+            if connection.world.rank:
+                raise
+            then = f"; resume with: {resume_command(folder)}" if folder and (folder / "checkpoints").is_dir() else ""
+            raise RunError(f"{connection.cause()}{then}") from error
+
+
+def _join(stack: ExitStack, size: int) -> Connection:
+    """Start what is to be started, and connect; `stack` ends the connection."""
+    import torch
+    from torch import distributed
+
+    from equipoise.core.world import World
+
+    children: list[subprocess.Popen[bytes]] = []
+    rank, file = int(os.environ.get("RANK", "0")), os.environ.get(RENDEZVOUS)
+    if "RANK" not in os.environ:
+        file = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-"))) / "store")
+        children = [_start(other, size, file) for other in range(1, size)]
+        stack.callback(_end, children)
+    store: distributed.Store
+    if file is not None:
+        store = distributed.FileStore(file, size)
+    else:
+        store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
+    connection = Connection(World(rank, size), distributed.PrefixStore("equipoise", store), children)
+    if rank == 0:
+        stack.callback(_say_goodbye, connection)
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        threading.Thread(target=_watch, args=(connection, os.getppid()), daemon=True).start()
+    try:
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    except RuntimeError as error:
+        raise LostProcessError("another process of this run has not started") from error
+    stack.callback(_disconnect)
+    return connection
+
+
+def check_devices(device_type: str) -> None:
+    """Raise SettingError if this machine has fewer GPUs than processes of the run that use one."""
+    import torch
+
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", environment_size()))
+    count = torch.cuda.device_count()
+    if device_type == "cuda" and local > count:
+        raise SettingError(
+            f"{local} processes need {local} GPUs, and this machine has {count}; use --devices {count}, or --device cpu"
+        )
+
+
+def _start(rank: int, size: int, file: str) -> "subprocess.Popen[bytes]":
+    """Start one of the processes after rank 0. What they have to say is said by rank 0."""
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, RENDEZVOUS: file}
+    environment = {**os.environ, **{name: str(value) for name, value in places.items()}}
+    command = [sys.executable, "-m", "equipoise", "train"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def _say_goodbye(connection: Connection) -> None:
+    with suppress(RuntimeError):
+        if connection.store is not None:
+            connection.store.set(ENDED, "1")
+
+
+def _disconnect() -> None:
+    from torch import distributed
+
+    with suppress(RuntimeError):
+        distributed.destroy_process_group()
+
+
+def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Wait for the children, which end by themselves; end those that do not."""
+    deadline = time.monotonic() + 2 * PATIENCE
+    for child in children:
+        try:
+            child.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _watch(connection: Connection, parent: int) -> None:
+    """End this process if another one on this machine is gone and an exchange between GPUs does not notice it."""
+    while True:
+        time.sleep(1.0)
+        if any(child.poll() for child in connection.children) or os.getppid() != parent:
+            time.sleep(3 * PATIENCE)
+            if connection.world.rank == 0:
+                print(f"equipoise: {connection.cause()}", file=sys.stderr)
+            os._exit(2)
