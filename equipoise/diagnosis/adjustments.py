@@ -75,12 +75,13 @@ def adjust_knobs(rung: Rung, knobs: Knobs, turnable: frozenset[str]) -> dict[str
     values = knobs.values()
     for adjustment in rung:
         if adjustment.knob in turnable and adjustment.knob in values:
-            new = _adjusted_value(adjustment, values[adjustment.knob])
+            new = adjusted_value(adjustment, values[adjustment.knob])
             values[adjustment.knob] = knobs.ranges()[adjustment.knob].clamp(new)
     return {name: value for name, value in values.items() if value != getattr(knobs, name)}
 
 
-def _adjusted_value(adjustment: Adjustment, value: float) -> float:
+def adjusted_value(adjustment: Adjustment, value: float) -> float:
+    """Return the new value of a knob, which may be outside its range."""
     amount = adjustment.amount
     match adjustment.kind:
         case "multiply":

@@ -11,13 +11,22 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from equipoise.errors import EquipoiseError
-from equipoise.studio import explorer_api, launch_api, requests_api, runs_api, stream
+from equipoise.studio import (
+    comparison_api,
+    diagnosis_api,
+    explorer_api,
+    labels_api,
+    launch_api,
+    requests_api,
+    runs_api,
+    stream,
+)
 from equipoise.studio.guard import Access, Guard
 from equipoise.studio.responses import error_response, json_response
 from equipoise.studio.studio import Studio
 
 STATIC = Path(__file__).parent / "static"
-PARTS = (runs_api, stream, explorer_api, launch_api, requests_api)
+PARTS = (runs_api, stream, explorer_api, launch_api, requests_api, labels_api, comparison_api, diagnosis_api)
 """Modules with the routes of one topic each: `routes(studio)`."""
 
 

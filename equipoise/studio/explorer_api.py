@@ -3,6 +3,7 @@
 import re
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,7 +11,8 @@ from starlette.routing import Route
 from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest
 from equipoise.studio.explorer import SupersededError
 from equipoise.studio.frames import Frame
-from equipoise.studio.responses import json_response, read_body
+from equipoise.studio.responses import int_parameter, json_response, read_body
+from equipoise.studio.sample_pictures import draw_sample
 from equipoise.studio.studio import Studio
 
 COMMAND_HEADER, STEP_HEADER = "x-equipoise-command", "x-equipoise-step"
@@ -50,7 +52,16 @@ def routes(studio: Studio) -> list[Route]:
         answer = await explorer.request({"action": "job", "job": name, "part": JOB_PARTS[part]})
         return json_response(answer.values["values"]) if "values" in answer.values else _picture_response(answer)
 
+    async def show_neighbours(request: Request) -> Response:
+        run = await run_in_threadpool(studio.runs.open, request.path_params["run"])
+        step = int_parameter(request, "step", 0, 0, 2**53)
+        index = int_parameter(request, "index", 0, 0, 10_000)
+        picture = await run_in_threadpool(draw_sample, run, step, index, 1)
+        answer = await explorer.request({"action": "neighbours", "folder": str(run.run.folder)}, picture)
+        return _picture_response(answer)
+
     return [
+        Route("/api/runs/{run}/neighbours", show_neighbours),
         Route("/api/explore", explore, methods=["POST"]),
         Route("/api/explore/jobs/{job}", job),
         Route("/api/explore/jobs/{job}/{part}", job, methods=["GET", "POST"]),
