@@ -15,6 +15,7 @@ from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.inference.run_weights import find_best_step, find_run, is_run, parse_step, summarize_weights
 from equipoise.metrics.mixture_modes import MixtureModes
+from equipoise.runs.annotations import choose_step
 from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 from equipoise.training.weight_files import read_steps
@@ -220,3 +221,33 @@ def test_flipped_bits_are_reported(call: Callable[..., tuple[int, str, str]], be
     code, out, err = call("sample", folder, "--step", "last", "--out", "y.csv")
     assert (code, out) == (2, "")
     assert "step-00000024/state.json was altered" in err
+
+
+def test_the_chosen_step(best_run: Path, tmp_path: Path, error_line: Callable[..., str]) -> None:
+    folder = Path(shutil.copytree(best_run, tmp_path / "run"))
+    remedy = r"no step of .*run was chosen; choose one in equipoise studio, or use --step best, last or N"
+    with pytest.raises(CheckpointError, match=remedy):
+        equipoise.load(folder, "chosen")
+    choose_step(folder, 10)
+    assert equipoise.load(folder, "chosen").step == 10
+    assert torch.equal(weights(folder, "chosen"), weights(folder, 10))
+    choose_step(folder, 8)
+    message = error_line("sample", folder, "--step", "chosen", "--out", tmp_path / "points.csv")
+    assert "no weights of step 8 (the chosen one)" in message
+    assert "available: 10, 16 (best), 20, 24" in message
+    (folder / "chosen.json").write_text("nonsense")
+    assert "chosen.json cannot be read" in error_line(
+        "export", folder, "--step", "chosen", "--format", "torch", "--out", tmp_path / "out"
+    )
+
+
+def test_the_checkpoint_of_the_chosen_step_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch)
+    events, folder = launch.start(experiment(), tmp_path / "run"), tmp_path / "run"
+    saved = {}
+    for event in events:
+        if type(event).__name__ == "Saved":
+            saved[event.step] = steps_of(folder)
+            if event.step == 4:
+                choose_step(folder, 4)
+    assert saved == {4: [4], 8: [4, 8], 10: [4, 8, 10], 16: [4, 10, 16], 20: [4, 10, 16, 20], 24: [4, 10, 16, 20, 24]}
