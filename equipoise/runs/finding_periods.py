@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from equipoise.runs.live_log import LiveLog
 from equipoise.runs.reading_columns import HEALTH
 
-SYMPTOM = re.compile(rb'"symptom": "(\w+)", "severity": ([-+.\w]+)')
+SYMPTOM = re.compile(rb'"symptom": "(\w+)", "severity": "?([-+.\w]+)')
 HEALTHY = b', "health": {"findings": []'
 
 

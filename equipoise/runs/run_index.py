@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from equipoise.errors import RunError, UnknownRunError
+from equipoise.errors import RunError, UnknownRunError, shell_path
 from equipoise.runs.annotations import ANNOTATIONS_FILE
 from equipoise.runs.finding_periods import FindingPeriods
 from equipoise.runs.folders import is_held
@@ -65,7 +65,7 @@ class RunIndex:
 
     def runs(self) -> dict[str, Run]:
         """Return all runs by id, sorted. Raises RunError if the folder cannot be read."""
-        return {run.name if run.folder == self.root else run.folder.name: run for run in find_runs(self.root)}
+        return {name: run for name, run in self._listed().items() if not self._leaves_root(run)}
 
     def names(self) -> list[str]:
         """List the ids of all runs, sorted. Raises RunError if the folder cannot be read."""
@@ -74,11 +74,13 @@ class RunIndex:
     def run(self, name: str) -> Run:
         """Return the run with an id. Raises UnknownRunError if there is none, for instance because it was deleted."""
         try:
-            run = self.runs().get(name)
+            run = self._listed().get(name)
         except RunError:
             run = None
         if run is None:
             raise UnknownRunError(name, self.root)
+        if self._leaves_root(run):
+            raise RunError(self._describe_link(run))
         return run
 
     def open(self, name: str) -> LiveRun:
@@ -97,7 +99,10 @@ class RunIndex:
                 del self._rows[name]
             for name in self._open.keys() - runs.keys():
                 del self._open[name]
-        return [self._row(name, run) for name, run in runs.items()]
+        links = (item for item in self._listed().items() if item[0] not in runs)
+        rows = [RunRow(name, state="damaged", problem=self._describe_link(run)) for name, run in links]
+        rows += [self._row(name, run) for name, run in runs.items()]
+        return sorted(rows, key=lambda row: row.id)
 
     def news(self) -> Mapping[str, RunNews]:
         """Return the state of each run, to compare with that of another moment. A folder that is gone has no runs."""
@@ -110,6 +115,17 @@ class RunIndex:
             row = self._row(name, run)
             result[name] = RunNews(_status(run.folder / EVENTS_FILE)[1], row.step, row.state)
         return result
+
+    def _listed(self) -> dict[str, Run]:
+        return {run.name if run.folder == self.root else run.folder.name: run for run in find_runs(self.root)}
+
+    def _leaves_root(self, run: Run) -> bool:
+        """Return whether a run is a link to a folder that is not below the root, which a foreign folder may contain."""
+        return run.folder.is_symlink() and not run.folder.resolve().is_relative_to(self.root.resolve())
+
+    def _describe_link(self, run: Run) -> str:
+        target = run.folder.resolve()
+        return f"{run.folder} is a link to {target}; open it there: equipoise studio {shell_path(target)}"
 
     def _row(self, name: str, run: Run) -> RunRow:
         log_path = run.folder / EVENTS_FILE

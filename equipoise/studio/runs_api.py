@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from equipoise.errors import RunError, SettingError
+from equipoise.errors import RunError, SettingError, report_command
 from equipoise.report.run_summary import rerun_command
 from equipoise.runs.run import FIGURES_FOLDER
 from equipoise.runs.run_index import LiveRun, row_to_json
@@ -108,20 +109,21 @@ def series_of(run: LiveRun, request: Request) -> Mapping[str, object]:
 
 
 def _file_routes(studio: Studio) -> list[Route]:
+    def file_of(request: Request, *parts: str) -> Path:
+        folder = studio.runs.run(request.path_params["run"]).folder
+        path = folder.joinpath(*parts)
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            raise RunError(f"{folder.name} has no {parts[-1]} yet; write it with: {report_command(folder)}")
+        return path
+
     def show_report(request: Request) -> Response:
-        return sandboxed_page(studio.runs.run(request.path_params["run"]).folder / REPORT_FILE, scripts=True)
+        return sandboxed_page(file_of(request, REPORT_FILE), scripts=True)
 
     def show_film(request: Request) -> Response:
-        path = studio.runs.run(request.path_params["run"]).folder.joinpath(*FILM)
-        if not path.is_file():
-            raise RunError("there is no film yet; write it with: equipoise report RUN")
-        return FileResponse(path, media_type="video/mp4")
+        return FileResponse(file_of(request, *FILM), media_type="video/mp4")
 
     def show_figure(request: Request) -> Response:
-        path = studio.runs.run(request.path_params["run"]).folder.joinpath(*FIGURE)
-        if not path.is_file():
-            raise RunError("there is no figure yet; write it with: equipoise report RUN")
-        return FileResponse(path, media_type="image/png")
+        return FileResponse(file_of(request, *FIGURE), media_type="image/png")
 
     return [
         Route("/api/runs/{run}/report", show_report),
