@@ -39,6 +39,53 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def styled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model with styles, for 16 x 16 digits with labels, with one checkpoint and no training. Read only."""
+    from equipoise.experiment.assembly import assemble
+    from equipoise.experiment.completion import complete
+    from equipoise.experiment.settings import Experiment, PlugSpec
+    from equipoise.runs.folders import create_run
+    from equipoise.runs.run import CHECKPOINTS_FOLDER
+    from equipoise.training import checkpoint
+
+    options = {"width": 4, "latent_dim": 8}
+    experiment = complete(
+        Experiment(data=PlugSpec("digits"), model=PlugSpec("stylegan2", options), image_size=16, batch_size=8, steps=1)
+    )
+    state = assemble(experiment, None).state
+    tensors = state.tensors()
+    tensors["averaged/generator/mapping.w_avg"].add_(0.1)
+    folder = tmp_path_factory.mktemp("styled") / "run"
+    create_run(folder, experiment.to_json())
+    checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, tensors, state.values()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def captioned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that takes captions, for 16 x 16 emoji, with one checkpoint and no training. Read only."""
+    from equipoise.experiment.assembly import assemble
+    from equipoise.experiment.completion import complete
+    from equipoise.experiment.settings import Experiment, PlugSpec
+    from equipoise.runs.folders import create_run
+    from equipoise.runs.run import CHECKPOINTS_FOLDER
+    from equipoise.training import checkpoint
+
+    options = {"width": 4, "latent_dim": 8, "text_width": 8}
+    model = PlugSpec("gigagan", options)
+    experiment = complete(
+        Experiment(
+            data=PlugSpec("openmoji"), model=model, image_size=16, batch_size=8, steps=1, metric=PlugSpec("none")
+        )
+    )
+    state = assemble(experiment, None).state
+    folder = tmp_path_factory.mktemp("captioned") / "run"
+    create_run(folder, experiment.to_json())
+    checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, state.tensors(), state.values()))
+    return folder
+
+
 @pytest.fixture
 def run_folder(trained: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, which a test can change."""
