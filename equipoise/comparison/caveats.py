@@ -5,6 +5,7 @@
 - The arm cannot be tuned in this way: its first decision overwrites a knob that its trials were meant to vary.
 - The arm is blind: it controls by a distance, and no run of the task measured a metric where lower is better.
 - The arm is idle: it changed nothing in any run of the task, because a signal was missing or there was no reason to.
+- A person changed knobs in runs of the arm.
 - The arm took more or less CPU time than its budget: the machine was slower or faster than in the calibration.
 """
 
@@ -19,8 +20,9 @@ from equipoise.comparison.plan import WELL_SET, ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec
 from equipoise.comparison.results import RunResult
 from equipoise.core import catalog
-from equipoise.core.events import REPAIR
+from equipoise.core.events import MANUAL, REPAIR
 from equipoise.report.formatting import format_duration
+from equipoise.runs.manual_control import hold_periods
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 MOST_OFF = 1.25
@@ -53,7 +55,7 @@ def find_caveats(plan: ComparisonPlan, folder: ComparisonFolder) -> list[Caveat]
     result: list[Caveat] = []
     for arm in plan.arms:
         result += [*_overwritten_regimes(plan, arm, starts), *_overwritten_trials(plan, arm, starts)]
-    return [*result, *_blind_arms(plan, folder), *_idle_arms(plan, folder)]
+    return [*result, *_blind_arms(plan, folder), *_idle_arms(plan, folder), *_manual_arms(plan, folder)]
 
 
 def find_budget_caveats(plan: ComparisonPlan, runs: Iterable[RunResult]) -> Iterator[Caveat]:
@@ -152,6 +154,19 @@ def _idle_arms(plan: ComparisonPlan, folder: ComparisonFolder) -> Iterator[Cavea
             yield from _caveat_of_tasks(plan, folder, name, _has_decided, "idle", reason)
 
 
+def _manual_arms(plan: ComparisonPlan, folder: ComparisonFolder) -> Iterator[Caveat]:
+    """Yield a caveat for each arm with runs in which a person held a knob: its rank is not that of its controller."""
+    for name in plan.arms:
+        runs = [run for group in _started_runs(plan, folder, name).values() for run in group]
+        held = [run.name for run in runs if hold_periods(run.lines("requested"))]
+        if held:
+            text = (
+                f"A person changed knobs of {name} in {len(held)} of {len(runs)} runs ({', '.join(held)}): its rank is "
+                "not that of its controller; delete these runs, and repeat the comparison."
+            )
+            yield Caveat(name, "manual control", text)
+
+
 def _caveat_of_tasks(
     plan: ComparisonPlan,
     folder: ComparisonFolder,
@@ -183,4 +198,4 @@ def _measures_distance(run: Run) -> bool:
 
 def _has_decided(run: Run) -> bool:
     """Whether the controller has changed a knob, or still may."""
-    return not run.lines("finished") or any(line["by"] != REPAIR for line in run.lines("turned"))
+    return not run.lines("finished") or any(line["by"] not in (REPAIR, MANUAL) for line in run.lines("turned"))

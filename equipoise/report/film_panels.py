@@ -12,6 +12,7 @@ from equipoise.report.plot_style import BLUE, GREEN, INK, ORANGE, PURPLE, RED
 from equipoise.report.run_history import KnobHistory, MetricHistory, RemedyRecord, RunHistory
 from equipoise.report.series import CurveSeries, CurveValues, corner_positions
 from equipoise.report.text_rendering import MUTED, TextSpan
+from equipoise.runs.manual_control import HoldPeriod
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ class FilmPanel:
 
 
 def film_panels(history: RunHistory) -> list[FilmPanel]:
-    """Return the panels of a film: at most three with a value axis, then findings, then the knobs that changed."""
+    """Return the panels of a film: at most three with a value axis, findings, holds, and the knobs that changed."""
     metrics = [_metric_panel(metric) for metric in history.metrics() if metric.last_index is not None]
     panels = [
         _loss_panel(history),
@@ -75,6 +76,7 @@ def film_panels(history: RunHistory) -> list[FilmPanel]:
     return [
         *[panel for panel in panels if panel][:MAX_PANELS],
         *([_findings_panel(history)] if history.symptom_periods() or history.remedies() else []),
+        *([_manual_panel(history)] if history.hold_periods() else []),
         *[_knob_panel(group, history.step) for group in _visible_groups(history)],
     ]
 
@@ -200,6 +202,27 @@ def _remedy_text(remedy: RemedyRecord) -> str:
     if remedy.restored_step is None:
         return "knobs overridden"
     return f"rollback to step {format_count(remedy.restored_step)}"
+
+
+def _manual_panel(history: RunHistory) -> FilmPanel:
+    """Return a panel of when a person held knobs, and which."""
+    periods, min_width = history.hold_periods(), max(1.0, history.step / 150)
+
+    def end_of(period: HoldPeriod) -> float:
+        return max(history.step if period.end is None else period.end, period.start + min_width)
+
+    def draw(axes: "Axes") -> None:
+        for period in periods:
+            width = end_of(period) - period.start
+            axes.broken_barh([(period.start, width)], (0, 1), facecolors=PURPLE, alpha=0.5, linewidth=0)
+        axes.set_ylim(0, 1)
+
+    def text_at(step: float) -> list[TextSpan]:
+        current = [period for period in periods if period.start <= step < end_of(period)]
+        spans = [TextSpan(one_line(period.knob, 24), _three_digits(period.value), swatch=PURPLE) for period in current]
+        return spans or [TextSpan("none", colour=MUTED)]
+
+    return FilmPanel("Manual", draw, text_at, is_strip=True)
 
 
 def _visible_groups(history: RunHistory) -> list[list[KnobHistory]]:

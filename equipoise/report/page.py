@@ -86,6 +86,7 @@ def write_page(run: Run) -> Path:
         changes=_change_rows(history),
         findings=_finding_rows(history),
         remedies=_remedy_rows(history),
+        manual=_request_rows(history),
         command=rerun_command(history.experiment),
         experiment_json=json.dumps(history.experiment, indent=2, ensure_ascii=False),
         versions=[
@@ -250,6 +251,21 @@ def _remedy_rows(history: RunHistory) -> list[tuple[str, ...]]:
             format_count(remedy.until),
         )
         for remedy in history.remedies()
+    ]
+
+
+def _request_rows(history: RunHistory) -> list[tuple[str, ...]]:
+    """Return step, request, value, sender and outcome of the last MAX_CHANGES requests of a person."""
+    return [
+        (
+            format_count(int(to_number(line.get("step"), 0))),
+            one_line(f"{line.get('action', '')} {line.get('knob') or ''}".strip()),
+            format_number(to_number(line.get("value"))) if line.get("value") is not None else "",
+            one_line(str(line.get("text") or ""), 400),
+            one_line(str(line.get("by") or "")),
+            one_line(f"refused: {line['refused']}" if line.get("refused") else "done", 400),
+        )
+        for line in history.events_of("requested")[-MAX_CHANGES:]
     ]
 
 

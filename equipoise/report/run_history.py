@@ -11,6 +11,7 @@ import numpy as np
 
 from equipoise.core.sampling_cost import SamplingCost
 from equipoise.report.series import CurveSeries
+from equipoise.runs.manual_control import HoldPeriod, hold_periods
 from equipoise.runs.run import DATA_FILE, EventLine, Run
 
 JsonObject = Mapping[str, Any]
@@ -202,6 +203,10 @@ class RunHistory:
             )
             for knob, lines in changes.items()
         ]
+
+    def hold_periods(self) -> list[HoldPeriod]:
+        """Return the periods in which a person held a knob, in order of their start."""
+        return hold_periods(self.events_of("requested"))
 
     def metrics(self) -> list[MetricHistory]:
         """Return the history of each metric, in the order of their first evaluation."""

@@ -59,8 +59,10 @@ def summarise_run(history: RunHistory) -> str:
     with_controller = f" with the {controller} controller" if controller else ""
     amount = f"{format_count(history.images)} {history.sample_noun}, {format_duration(history.seconds)}"
     trained = f"{subject} was trained{on_data}{with_controller} for {format_length(history)} ({amount})"
+    held = dict.fromkeys(one_line(period.knob) for period in history.hold_periods())
+    manual = f" under manual control of {', '.join(held)}" if held else ""
     best = next((text for text in map(format_best, history.metrics()) if text), None)
-    return f"{trained}; {_ending(history)}" + (f"; {best}." if best else ".")
+    return f"{trained}{manual}; {_ending(history)}" + (f"; {best}." if best else ".")
 
 
 def format_best(metric: MetricHistory) -> str | None:
@@ -109,6 +111,7 @@ def rerun_command(experiment: JsonObject) -> str:
         name: text for name, text in to_mapping(controller_options.get("schedules")).items() if "(" in str(text)
     }
     start_from = ["--from", str(experiment["start_from"])] if experiment.get("start_from") else []
+    start_from += ["--manual", str(experiment["manual"])] if experiment.get("manual") else []
     frozen = experiment.get("freeze") or experiment.get("untouched")
     lines = [
         ["equipoise", "train", *_source(data, data_options), *_flag("image_size", data_options.get("image_size"))],

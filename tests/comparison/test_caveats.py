@@ -1,6 +1,8 @@
-"""Caveats: arms that overwrite a regime or a trial, that are blind, and that are idle."""
+"""Caveats: arms that overwrite a regime or a trial, that are blind, idle, or under manual control."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from equipoise.comparison import execution, page, plan_runs
 from equipoise.comparison.caveats import InitialKnobs, find_caveats, label_arms, overwritten_knobs
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
-from equipoise.comparison.plan import Arm, ComparisonPlan, PlugSpec, Regime, Tuning
+from equipoise.comparison.plan import WELL_SET, Arm, ComparisonPlan, PlugSpec, Regime, Tuning
 
 SEARCH = {"factors.lr_d": (0.5, 2.0), "knobs.beta1": (0.3, 0.4)}
 
@@ -86,3 +88,16 @@ def test_overwritten_knob_differs_before_and_agrees_after_the_first_decision() -
     starts.append(InitialKnobs({"a": 2.0, "b": 2.0, "c": 1.0}, {"a": 5.0, "b": 4.0, "c": 3.0}))
     assert overwritten_knobs(starts, ("a", "b", "c")) == ["a"], "b is moved, c was configured equally"
     assert overwritten_knobs(starts[:1], ("a",)) == []
+
+
+def test_runs_that_a_person_changed_are_named(run: tuple[ComparisonPlan, ComparisonFolder], tmp_path: Path) -> None:
+    plan, folder = run
+    copy = ComparisonFolder(Path(shutil.copytree(folder.path, tmp_path / "out")))
+    (one,) = [spec for spec in plan_runs.test_runs(plan) if spec.arm == "keeps" and spec.setting.regime == WELL_SET]
+    line = {"event": "requested", "step": 3, "images": 8, "action": "turn", "knob": "lr_d", "value": 1e-4}
+    with (copy.run(one) / "events.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    (caveat,) = [each for each in find_caveats(plan, copy) if each.label == "manual control"]
+    assert caveat.arm == "keeps"
+    assert caveat.text.startswith("A person changed knobs of keeps in 1 of 2 runs (")
+    assert "\n" not in caveat.text

@@ -16,6 +16,7 @@ from equipoise.diagnosis.logs.log_search import TOGETHER, rank_name
 from equipoise.diagnosis.logs.training_log import TrainingLog, compute_readings
 from equipoise.diagnosis.rendering.summary import RUN_FORM, LogDiagnosis
 from equipoise.errors import RunError, SettingError
+from equipoise.runs.manual_control import hold_periods
 from equipoise.runs.observations import read_rollbacks, read_signals
 from equipoise.runs.run import EVENTS_FILE, EXPERIMENT_FILE, Run
 
@@ -88,7 +89,10 @@ def _diagnose_run(folder: Path, path_text: str) -> DiagnosedGame:
     order = UNSORTED if was_sorted else ""
     first, last = (readings[0].step, readings[-1]) if readings else (0, None)
     length = round(last.step / last.progress) if last and last.progress > 0 else 0
-    entry = LogDiagnosis(log=path_text, form=RUN_FORM, diagnosis=result, order=order, first=first, length=length)
+    notes = tuple(f"manual control: {period}" for period in hold_periods(run.lines("requested")))
+    entry = LogDiagnosis(
+        log=path_text, form=RUN_FORM, diagnosis=result, notes=notes, order=order, first=first, length=length
+    )
     return DiagnosedGame(entry, readings)
 
 
