@@ -234,6 +234,8 @@ class LiveLog:
     def read_readings(self, start: int = 0) -> Iterator[list[bytes]]:
         """Yield the lines of the readings from row `start` on, in lists. Raises OSError if the log cannot be read."""
         rows, row = self.readings, start
+        if row >= len(rows):
+            return
         with self.path.open("rb") as file:
             while row < len(rows):
                 begin = rows.offsets[row]
@@ -261,7 +263,9 @@ class LiveLog:
 
     def reasons(self, turns: Sequence[TurnRow]) -> list[str]:
         """Return the reason of each change. Raises OSError if the log cannot be read."""
-        result = []
+        result: list[str] = []
+        if not turns:
+            return result
         with self.path.open("rb") as file:
             for turn in turns:
                 file.seek(turn.offset)
@@ -273,6 +277,8 @@ class LiveLog:
 
     def last_lines(self, count: int) -> list[EventLine]:
         """Parse the last `count` complete lines of the file, whether superseded or not; damaged ones are left out."""
+        if not self.offset:
+            return []
         with self.path.open("rb") as file:
             end = self.offset
             start, content = end, b""

@@ -144,6 +144,9 @@ class RunIndex:
             row = make_row(name, run, self._refresh(name, run).log, is_held=held, disk=disk)
         except RunError as error:
             row = RunRow(name, state="damaged", problem=str(error), disk=disk)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            problem = f"its log has a value that cannot be: {error}; restore it"
+            row = RunRow(name, state="damaged", problem=problem, disk=disk)
         with self._lock:
             self._rows[name] = _Cached((*key, held), row, measured)
         return row

@@ -120,7 +120,7 @@ class Guard:
         headers = Headers(scope["headers"])
         if refusal := self._check_origin(headers):
             return await _refuse(scope, send, *refusal)
-        token = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+        token = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("token")
         if scope["path"] == "/" and token is not None:
             return await self._exchange_token(scope, send, token[-1])
         if not secrets.compare_digest(headers.cookie(self.access.cookie).encode(), self.access.session.encode()):

@@ -8,6 +8,7 @@ The page then asks for what it shows. A run is named at most four times a second
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote, unquote
@@ -37,6 +38,7 @@ class Watch:
         self._index = index
         self._stopping = stopping
         self._news: News = {}
+        self._looked = asyncio.Event()
         self._changed = asyncio.Event()
         self._listeners = 0
         self._task: asyncio.Task[None] | None = None
@@ -46,8 +48,9 @@ class Watch:
         self._listeners += 1
         try:
             if self._task is None or self._task.done():
-                self._news = await run_in_threadpool(self._index.news)
+                self._looked.clear()
                 self._task = asyncio.create_task(self._look())
+            await self._looked.wait()
             while not self._stopping.is_set():
                 yield self._news
                 await self._changed.wait()
@@ -56,12 +59,13 @@ class Watch:
 
     async def _look(self) -> None:
         while self._listeners and not self._stopping.is_set():
-            try:
-                await asyncio.wait_for(self._stopping.wait(), INTERVAL)
-            except TimeoutError:
-                self._news = await run_in_threadpool(self._index.news)
+            self._news = await run_in_threadpool(self._index.news)
+            self._looked.set()
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), INTERVAL)
+        self._changed.set()
 
 
 def routes(studio: Studio) -> list[Route]:
