@@ -27,15 +27,16 @@ MAY_IMPORT = {
     "pilot": "core diagnosis",
     "brief": "core policy",
     "runs": "core",
+    "jobs": "runs",
     "training": "core diagnosis pilot runs",
     "experiment": "core diagnosis pilot policy runs training",
     "inference": "core nn runs training experiment",
     "evaluation": "core metrics runs experiment inference",
     "report": "core runs",
     "meta": "core losses models policy diagnosis pilot runs training experiment",
-    "comparison": "core controllers policy pilot runs training experiment inference evaluation meta report",
-    "studio": "core diagnosis pilot runs experiment inference evaluation report comparison",
-    "cli": "core policy diagnosis runs experiment inference evaluation meta report comparison studio",
+    "comparison": "core controllers policy pilot runs jobs training experiment inference evaluation meta report",
+    "studio": "core diagnosis runs experiment inference evaluation report",
+    "cli": "core policy diagnosis runs jobs experiment inference evaluation meta report comparison studio",
 }
 ROOT_FILES = {"__init__", "__main__", "errors"}
 PLUGS = {"models", "data", "controllers", "metrics"}

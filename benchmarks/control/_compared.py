@@ -10,8 +10,10 @@ from _results import ROOT, create_parser
 
 from equipoise.comparison import page, run_checks
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
+from equipoise.comparison.job_calls import PRELOADED_MODULES
 from equipoise.comparison.jobs import execute_jobs
 from equipoise.comparison.plan_files import load_plan, reduce_plan
+from equipoise.jobs.local import LocalBackend
 
 PLANS = ROOT / "experiments" / "compare"
 
@@ -40,7 +42,7 @@ def run_plan(name: str, folder: ComparisonFolder, args: argparse.Namespace) -> N
     plan = reduce_plan(load_plan(path), args.steps, args.seeds)
     run_checks.check_plan(plan)
     plan = create_or_open(folder, plan, path.read_text())
-    for event in execute_jobs(plan, folder, args.processes):
+    for event in execute_jobs(plan, folder, LocalBackend(args.processes, PRELOADED_MODULES)):
         failure = f": {event.error}" if event.error else ""
         print(
             f"{event.done} of {event.total} finished: {event.job.name if event.job else 'started'}{failure}", flush=True

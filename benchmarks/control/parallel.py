@@ -24,9 +24,11 @@ from _results import Item, Result, Results, create_parser, table, write
 
 from equipoise.comparison import page, results
 from equipoise.comparison.folder import ComparisonFolder, create_or_open
+from equipoise.comparison.job_calls import PRELOADED_MODULES
 from equipoise.comparison.jobs import execute_jobs
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_files import plan_from_values
+from equipoise.jobs.local import LocalBackend
 
 TARGET = 0.9
 ARMS = ("fixed", "annealed", "rank", "random")
@@ -54,7 +56,7 @@ def measure(item: Item) -> Result:
         folder = ComparisonFolder(Path(root) / "comparison")
         plan = create_or_open(folder, plan, "")
         failed = []
-        for event in execute_jobs(plan, folder, item["processes"]):
+        for event in execute_jobs(plan, folder, LocalBackend(item["processes"], PRELOADED_MODULES)):
             print(f"{event.done} of {event.total} finished: {event.job.name if event.job else 'started'}", flush=True)
             failed += [event.error] if event.error else []
         cpu, reporting = event.cpu - before, sum(os.times()[:2])

@@ -9,11 +9,15 @@ FOLDER/plan.json        the plan, its digest and the package versions at the sta
        samples/         per run: uncurated samples, where arms have models or sampling of their own
        measurements/    per run: quality after each measured step, and the cost up to it; "looks" in older folders
        failed/          per failed run: its output
+       machines/        where several machines may have worked: the processor and the versions of each
+       locks/           per job: who works on it; empty files of locks; the output of running jobs
        results.jsonl  results.md  report.html
 """
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +29,12 @@ from equipoise.comparison.plan_files import plan_from_values
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment.settings import installed_versions
-from equipoise.runs.artifacts import write_text
+from equipoise.jobs.identity import this_process
+from equipoise.runs.artifacts import PARTIAL, write_text
 from equipoise.runs.folders import require_free
 
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""Errors of a file system without hard links."""
 PLAN_FILE, PLAN_TOML = "plan.json", "plan.toml"
 JsonContent = dict[str, Any]
 """A JSON object, as returned by the json module."""
@@ -59,6 +66,16 @@ class ComparisonFolder:
     def output(self, job: str) -> Path:
         """Return the file that a running job writes its output to."""
         return self.path / "locks" / f"{job}.log"
+
+    @property
+    def machines(self) -> Path:
+        """The folder with the facts of each machine, where several may have worked."""
+        return self.path / "machines"
+
+    @property
+    def processes(self) -> Path:
+        """The folder with a file for each process that works on the comparison."""
+        return self.path / "locks" / "processes"
 
     def anchors(self, setting: TaskSetting) -> Path:
         """Return the file with the anchors of a setting that plan_runs.anchor_setting returns."""
@@ -106,19 +123,34 @@ def create_or_open(folder: ComparisonFolder, plan: ComparisonPlan, text: str) ->
     plan = pin_policies(plan)
     path, toml, values = folder.path / PLAN_FILE, folder.path / PLAN_TOML, plan.to_json()
     if path.exists():
-        existing = pin_policies(_read_record(path).plan)  # older files name policies without digests
-        if json.dumps(existing.to_json(), sort_keys=True) != json.dumps(values, sort_keys=True):
-            raise RunError(f"{folder.path} contains a comparison of another plan; choose another folder with --out")
+        _check_same_plan(folder, values)
     else:
-        require_free(folder.path)
+        _require_free(folder)
     try:
-        if not path.exists():
-            write_json(path, {"plan": values, "digest": json_digest(values), "versions": installed_versions()})
+        content = {"plan": values, "digest": json_digest(values), "versions": installed_versions()}
+        if not path.exists() and not _create_json(path, content):
+            _check_same_plan(folder, values)  # another process has created it in the meantime
         if not toml.exists():  # written last: the process may have been killed between the two
             write_text(toml, text)
     except OSError as error:
         raise RunError(unwritable(folder.path, error, has_out=True)) from error
     return plan
+
+
+def _check_same_plan(folder: ComparisonFolder, values: Mapping[str, object]) -> None:
+    """Raise RunError if the folder contains a comparison of another plan."""
+    existing = pin_policies(_read_record(folder.path / PLAN_FILE).plan)  # older files name policies without digests
+    if json.dumps(existing.to_json(), sort_keys=True) != json.dumps(values, sort_keys=True):
+        raise RunError(f"{folder.path} contains a comparison of another plan; choose another folder with --out")
+
+
+def _require_free(folder: ComparisonFolder) -> None:
+    """Raise RunError if the folder is not empty, unless another process creates the comparison at this moment."""
+    try:
+        require_free(folder.path)
+    except RunError:
+        if not (folder.path / PLAN_FILE).exists():
+            raise
 
 
 def open_comparison(folder: ComparisonFolder) -> PlanRecord:
@@ -148,6 +180,24 @@ def write_json(path: Path, values: object) -> None:
     """Write values as JSON to a file, atomically; create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def _create_json(path: Path, values: object) -> bool:
+    """Write values as JSON to a file that does not exist; return False if another process was faster."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{this_process().token}{PARTIAL}")
+    try:
+        write_json(draft, values)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
 
 
 def read_json(path: Path) -> JsonContent:

@@ -8,18 +8,21 @@ would slow them down.
 
 import dataclasses
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from equipoise.comparison import plan_runs, results
 from equipoise.comparison.execution import CalibratedTask, Job, is_job_done
 from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
+from equipoise.comparison.job_calls import call_job, last_line, record_end
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
-from equipoise.comparison.processes import INTERRUPTED, JobProcess, start_process, wait_for_any
 from equipoise.errors import RunError
+from equipoise.jobs.backend import INTERRUPTED, Backend, Call, execute_calls
+from equipoise.jobs.identity import this_process
+from equipoise.jobs.presence import present
 from equipoise.runs.folders import BUSY, hold
 
 
@@ -39,129 +42,129 @@ class JobProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    job: Job
-    error: str | None
-    cpu: float
+class JobPhase:
+    """Jobs that may be executed at once, or one by one if `is_serial`, after those of the phase before have ended."""
+
+    name: Literal["anchors", "calibrations", "tuning", "runs"]
+    jobs: tuple[Job, ...]
+    is_serial: bool = False
 
 
-def list_jobs(plan: ComparisonPlan) -> list[Job]:
+def list_phases(plan: ComparisonPlan) -> list[JobPhase]:
     """Return all jobs in the order of their execution."""
     trials, tests = plan_runs.tuning_runs(plan), plan_runs.test_runs(plan)
     anchors = dict.fromkeys(plan_runs.anchor_setting(plan, run.setting) for run in (*trials, *tests))
     calibrated = [CalibratedTask(name) for name, task in plan.tasks.items() if task.cpu_seconds is not None]
-    specs: list[RunSpec | TaskSetting | CalibratedTask] = [*anchors, *calibrated, *trials, *tests]
-    return [Job(spec) for spec in specs]
+    return [
+        JobPhase("anchors", tuple(map(Job, anchors))),
+        JobPhase("calibrations", tuple(map(Job, calibrated)), is_serial=True),
+        JobPhase("tuning", tuple(map(Job, trials))),
+        JobPhase("runs", tuple(map(Job, tests))),
+    ]
+
+
+def list_jobs(plan: ComparisonPlan) -> list[Job]:
+    """Return all jobs in the order of their execution."""
+    return [job for phase in list_phases(plan) for job in phase.jobs]
 
 
 def execute_jobs(
-    plan: ComparisonPlan, folder: ComparisonFolder, processes: int, interrupted: Callable[[], bool] = lambda: False
+    plan: ComparisonPlan, folder: ComparisonFolder, backend: Backend, interrupted: Callable[[], bool] = lambda: False
 ) -> Iterator[JobProgress]:
-    """Execute all jobs of an existing folder, `processes` at a time; yield progress.
+    """Execute all jobs of an existing folder, which no other process uses; yield progress.
 
     Closing the iterator stops the jobs and saves them.
 
     Raises RunError if another process executes this comparison, if anchors or a calibration could not be measured
     (nothing is trained), or if a tuning trial failed (nothing is compared).
     """
-    with hold(folder.lock("comparison"), BUSY):
-        jobs = list_jobs(plan)
-        pending = [job for job in jobs if not is_job_done(folder, plan, job)]
+    with hold(folder.lock("comparison"), BUSY), present(folder.processes, this_process(), "alone", folder.path):
+        phases = list_phases(plan)
+        jobs = [job for phase in phases for job in phase.jobs]
+        pending = {job for job in jobs if not is_job_done(folder, plan, job)}
         done, cpu = len(jobs) - len(pending), 0.0
         yield JobProgress(done, len(jobs))
-        anchors = [job for job in pending if isinstance(job.spec, TaskSetting)]
-        calibrations = [job for job in pending if isinstance(job.spec, CalibratedTask)]
-        trials = [job for job in pending if isinstance(job.spec, RunSpec) and job.spec.trial is not None]
-        tests = [job for job in pending if isinstance(job.spec, RunSpec) and job.spec.trial is None]
-        for phase in (anchors, calibrations, trials, tests):
-            if phase is trials:
-                _check_measured(jobs, folder, plan)
-            if phase is tests and plan.tuning is not None and not folder.tuned.exists():
-                select_trials(plan, folder)
-            for ended in _execute(phase, folder, plan, 1 if phase is calibrations else processes, interrupted):
-                done, cpu = done + (ended.error is None), cpu + ended.cpu
-                yield JobProgress(done, len(jobs), ended.job, ended.error, cpu + sum(os.times()[:2]))
+        for phase in phases:
+            prepare_phase(phase, plan, folder)
+            open_jobs = [job for job in phase.jobs if job in pending]
+            source = _JobList(plan, folder, phase, open_jobs, is_remote=backend.is_remote)
+            for ended in execute_calls(backend, source, interrupted):
+                source.end(ended.call.name)
+                cpu += ended.cpu
+                if ended.code == INTERRUPTED or (ended.code and interrupted()):
+                    continue
+                error = record_end(folder, ended.call.name, ended.code)
+                done += error is None
+                yield JobProgress(done, len(jobs), source.jobs[ended.call.name], error, cpu + sum(os.times()[:2]))
             if interrupted():
                 return
 
 
-def _check_measured(jobs: Sequence[Job], folder: ComparisonFolder, plan: ComparisonPlan) -> None:
+class _JobList:
+    """The jobs of a phase as calls. Mutable: `unfinished` holds the names of those that wait or run."""
+
+    def __init__(
+        self,
+        plan: ComparisonPlan,
+        folder: ComparisonFolder,
+        phase: JobPhase,
+        pending: Sequence[Job],
+        *,
+        is_remote: bool,
+    ) -> None:
+        self.plan, self.folder, self.is_serial, self.is_remote = plan, folder, phase.is_serial, is_remote
+        self.jobs = {job.name: job for job in pending}
+        self.waiting, self.unfinished = dict(self.jobs), set(self.jobs)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.waiting
+
+    def take(self) -> Call | None:
+        if self.is_serial and len(self.waiting) < len(self.unfinished):
+            return None
+        job = next((job for job in self.waiting.values() if is_ready(self.plan, job, self.unfinished)), None)
+        if job is None:
+            return None
+        return call_job(self.folder, self.waiting.pop(job.name), is_remote=self.is_remote)
+
+    def end(self, name: str) -> None:
+        self.unfinished.remove(name)
+
+
+def list_failures(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[str, str]:
+    """Return the name of each failed job -> the last line of its output."""
+    names = [job.name for job in list_jobs(plan) if folder.failed(job.name).exists()]
+    return {name: last_line(folder, name) for name in names}
+
+
+def prepare_phase(phase: JobPhase, plan: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """Check that the earlier phases have ended as they must before the jobs of a phase start; select the trials."""
+    if phase.name == "tuning":
+        _check_measured(plan, folder)
+    if phase.name == "runs" and plan.tuning is not None and not folder.tuned.exists():
+        select_trials(plan, folder)
+
+
+def _check_measured(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
     """Raise RunError for anchors or a calibration that could not be measured: without them nothing can be compared."""
-    for job in jobs:
+    for job in list_jobs(plan):
         if not isinstance(job.spec, RunSpec) and not is_job_done(folder, plan, job):
-            output = folder.failed(job.name)
-            reason = _last_line(output) if output.exists() else "no output was written"
             part = (
                 f"the anchors of '{job.spec.name}'"
                 if isinstance(job.spec, TaskSetting)
                 else f"the calibration of '{job.spec.task}'"
             )
             raise RunError(
-                f"nothing was trained, because {part} could not be measured: {reason}; fix the cause and run the same "
-                "command again, or change the plan and choose another folder with --out"
+                f"nothing was trained, because {part} could not be measured: {last_line(folder, job.name)}; fix the "
+                "cause and run the same command again, or change the plan and choose another folder with --out"
             )
 
 
-def _execute(
-    phase: Sequence[Job],
-    folder: ComparisonFolder,
-    plan: ComparisonPlan,
-    processes: int,
-    interrupted: Callable[[], bool],
-) -> Iterator[_Ended]:
-    """Execute jobs in processes; yield each job that has finished or failed, but not interrupted ones."""
-    waiting, running = list(phase), dict[Job, JobProcess]()
-    is_stopping = False
-    try:
-        while running or (waiting and not interrupted()):
-            while len(running) < processes and not interrupted():
-                job = next((job for job in waiting if _is_ready(plan, job, {*waiting, *running})), None)
-                if job is None:
-                    break
-                waiting.remove(job)
-                running[job] = start_process(folder, job)
-            wait_for_any(running.values())
-            for job in [job for job, process in running.items() if process.exit_code is not None]:
-                process = running.pop(job)
-                code, cpu = process.exit_code, process.join()
-                if code != INTERRUPTED and not (code and interrupted()):
-                    yield _Ended(job, _error(folder, job, code), cpu)
-            if interrupted() and not is_stopping:
-                is_stopping = True
-                _terminate(running.values())
-    finally:
-        _terminate(running.values())
-        for process in running.values():
-            process.join()
-
-
-def _is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[Job]) -> bool:
-    """Whether the run that a job needs has ended; it fails at once if that one failed."""
+def is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[str]) -> bool:
+    """Whether the run that a job needs has ended; it fails at once if that one failed. `unfinished`: names of jobs."""
     required = plan_runs.required_run(plan, job.spec) if isinstance(job.spec, RunSpec) else None
-    return required is None or Job(required) not in unfinished
-
-
-def _terminate(processes: Iterable[JobProcess]) -> None:
-    for process in processes:
-        if process.exit_code is None:
-            process.terminate()
-
-
-def _error(folder: ComparisonFolder, job: Job, code: int | None) -> str | None:
-    """Return the last line of the output of a failed job, after moving the output to failed/; None if it succeeded."""
-    output, failed = folder.output(job.name), folder.failed(job.name)
-    if code == 0:
-        output.unlink()
-        return None
-    if not output.read_bytes().strip():
-        output.write_text(f"the process ended with exit code {code} and without output\n")
-    failed.parent.mkdir(exist_ok=True)
-    output.replace(failed)
-    return _last_line(failed)
-
-
-def _last_line(output: Path) -> str:
-    return [line for line in output.read_text(errors="replace").splitlines() if line.strip()][-1].strip()
+    return required is None or Job(required).name not in unfinished
 
 
 def select_trials(plan: ComparisonPlan, folder: ComparisonFolder) -> None:

@@ -12,6 +12,7 @@ from equipoise.comparison.claims import TestedClaim, test_claims
 from equipoise.comparison.execution import read_anchors
 from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
+from equipoise.comparison.machines import describe_machines, read_machines
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.comparison.results import RunResult
@@ -135,7 +136,8 @@ def _report(
     anchors: Mapping[TaskSetting, Anchors],
 ) -> ComparisonReport:
     caveats = [*find_caveats(plan, folder), *find_budget_caveats(plan, runs)]
-    answers, warnings, content, claims = [], [caveat.text for caveat in caveats], [], list[TestedClaim]()
+    warnings = [*(caveat.text for caveat in caveats), *describe_machines(read_machines(folder))]
+    answers, content, claims = [], [], list[TestedClaim]()
     if summary:
         blocks = _blocks(plan, runs)
         claims = test_claims(plan, blocks)
@@ -144,8 +146,7 @@ def _report(
             ("Efficiency", conclusions.describe_efficiency(summary)),
             ("Stability", conclusions.describe_stability(summary)),
         ]
-        settings = [setting for setting in plan_runs.test_settings(plan) if setting in anchors]
-        worthless = {setting.name: anchors[setting].best_worthless for setting in settings}
+        worthless = {one.name: anchors[one].best_worthless for one in plan_runs.test_settings(plan) if one in anchors}
         warnings = [*conclusions.warn_unlearned_settings(summary, worthless), *warnings]
         content.append(tables.quality_table(summary, label_arms(caveats)))
         if len(summary.thresholds) > 1:  # a single setting would repeat the first table

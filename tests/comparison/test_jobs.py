@@ -14,15 +14,18 @@ from typing import ClassVar
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.comparison import execution, jobs, plan_runs, processes
+from equipoise.comparison import execution, jobs, plan_runs
 from equipoise.comparison.execution import Job
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_tuned_arms, write_json
+from equipoise.comparison.job_calls import PRELOADED_MODULES, call_job
 from equipoise.comparison.jobs import execute_jobs
 from equipoise.comparison.plan import Arm, ComparisonPlan, Regime, Tuning
 from equipoise.comparison.plan_files import load_plan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.results import RunResult
 from equipoise.errors import RunError
+from equipoise.jobs.backend import INTERRUPTED, Call, RunningCall
+from equipoise.jobs.local import LocalBackend, LocalProcess
 
 PLAN = """\
 seeds = [0]
@@ -128,9 +131,9 @@ def long_plan(tiny: ComparisonPlan) -> ComparisonPlan:
     return dataclasses.replace(tiny, tasks={"ring": task}, evaluations=2000)
 
 
-def start_long_run(tiny: ComparisonPlan, folder: ComparisonFolder) -> tuple[RunSpec, processes.JobProcess]:
+def start_long_run(tiny: ComparisonPlan, folder: ComparisonFolder) -> tuple[RunSpec, LocalProcess]:
     run = plan_runs.test_runs(long_plan(tiny))[0]
-    process = processes.start_process(folder, Job(run))
+    process = LocalBackend(1, PRELOADED_MODULES).start(call_job(folder, Job(run)))
     wait_until(lambda: folder.measurements(run).exists() or process.exit_code is not None)
     return run, process
 
@@ -141,17 +144,18 @@ def test_terminated_run_is_saved(tiny: ComparisonPlan, tmp_path: Path) -> None:
     run, process = start_long_run(tiny, folder)
     process.terminate()
     assert process.join() > 0, "CPU seconds"
-    assert process.exit_code == processes.INTERRUPTED
+    assert process.exit_code == INTERRUPTED
     assert list((folder.run(run) / "checkpoints").glob("step-*"))
 
 
 PARENT = """\
 import os, pathlib, sys, time
-from equipoise.comparison import execution, folder, plan_runs, processes
+from equipoise.comparison import execution, folder, job_calls, plan_runs
+from equipoise.jobs.local import LocalBackend
 
 comparison = folder.ComparisonFolder(pathlib.Path(sys.argv[1]))
 run = plan_runs.test_runs(folder.open_comparison(comparison).plan)[0]
-process = processes.start_process(comparison, execution.Job(run))
+process = LocalBackend(1, job_calls.PRELOADED_MODULES).start(job_calls.call_job(comparison, execution.Job(run)))
 while process.exit_code is None and not comparison.measurements(run).exists():
     time.sleep(0.02)
 os.kill(os.getpid(), 9)
@@ -173,7 +177,7 @@ class FakeProcess:
     started: ClassVar[list[str]] = []
     running = 0
     most = 0
-    code_when_terminated = processes.INTERRUPTED
+    code_when_terminated = INTERRUPTED
 
     def __init__(self, name: str, code: int) -> None:
         self.code, self.polls, self.terminated, self.ended = code, 0, False, False
@@ -202,18 +206,20 @@ def fake_processes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
     """Processes that do nothing; those of an arm or task "broken" fail."""
     FakeProcess.started, FakeProcess.running, FakeProcess.most = [], 0, 0
 
-    def start(folder: ComparisonFolder, job: Job) -> FakeProcess:
+    def start(backend: LocalBackend, call: Call) -> FakeProcess:
+        folder, job = call.arguments
         is_broken = "broken" in job.name
         if isinstance(job.spec, TaskSetting) and not is_broken:
             write_json(folder.anchors(job.spec), {})
-        folder.output(job.name).write_text("output\nValueError: broken\n" if is_broken else "")
+        call.output.parent.mkdir(parents=True, exist_ok=True)
+        call.output.write_text("output\nValueError: broken\n" if is_broken else "")
         return FakeProcess(job.name, int(is_broken))
 
-    def wait(running: Iterable[FakeProcess]) -> None:
+    def wait(backend: LocalBackend, running: Iterable[RunningCall]) -> None:
         assert list(running)
 
-    monkeypatch.setattr(jobs, "start_process", start)
-    monkeypatch.setattr(jobs, "wait_for_any", wait)
+    monkeypatch.setattr(LocalBackend, "start", start)
+    monkeypatch.setattr(LocalBackend, "wait", wait)
     return FakeProcess
 
 
@@ -228,7 +234,7 @@ def test_jobs_run_in_order_and_at_most_a_fixed_number_at_once(
     tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], count: int
 ) -> None:
     plan = dataclasses.replace(tiny, arms={"fixed": Arm(), "broken": Arm()})
-    events = list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), count))
+    events = list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), LocalBackend(count)))
     assert fake_processes.started[0] == "anchors.ring"
     assert sorted(fake_processes.started[1:]) == sorted(run.name for run in plan_runs.test_runs(plan))
     assert fake_processes.most == count
@@ -241,7 +247,7 @@ def test_jobs_run_in_order_and_at_most_a_fixed_number_at_once(
     assert events[-1].cpu > 5 * 1.5, "CPU seconds of the jobs and of this process"
 
 
-@pytest.mark.parametrize("code", [processes.INTERRUPTED, -15])
+@pytest.mark.parametrize("code", [INTERRUPTED, -15])
 def test_interrupted_jobs_are_terminated_and_not_failed(
     tiny: ComparisonPlan,
     tmp_path: Path,
@@ -253,13 +259,13 @@ def test_interrupted_jobs_are_terminated_and_not_failed(
     monkeypatch.setattr(fake_processes, "code_when_terminated", code)
     folder = create_folder(tiny, tmp_path / "out")
     events: list[jobs.JobProgress] = []
-    for event in execute_jobs(tiny, folder, 2, lambda: len(events) >= 3):
+    for event in execute_jobs(tiny, folder, LocalBackend(2), lambda: len(events) >= 3):
         events.append(event)
     assert not [event.error for event in events if event.error]
     assert len(events) in (3, 4), "two may end at once"
     assert fake_processes.running == 0
     assert len(fake_processes.started) < 9
-    iterator = execute_jobs(tiny, folder, 2)
+    iterator = execute_jobs(tiny, folder, LocalBackend(2))
     next(iterator), next(iterator)
     iterator.close()
     assert fake_processes.running == 0, "closing the iterator stops the jobs"
@@ -269,11 +275,11 @@ def test_second_execution_of_a_comparison_is_refused(
     tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess]
 ) -> None:
     folder = create_folder(tiny, tmp_path / "out")
-    with contextlib.closing(execute_jobs(tiny, folder, 1)) as first:
+    with contextlib.closing(execute_jobs(tiny, folder, LocalBackend(1))) as first:
         next(first)
         with pytest.raises(RunError, match="in use by another process"):
-            next(execute_jobs(tiny, folder, 1))
-    assert next(execute_jobs(tiny, folder, 1)).total == 9
+            next(execute_jobs(tiny, folder, LocalBackend(1)))
+    assert next(execute_jobs(tiny, folder, LocalBackend(1))).total == 9
 
 
 def test_tuning_selects_the_best_trial_of_each_arm(
@@ -311,7 +317,7 @@ def test_nothing_is_trained_without_anchors(
 ) -> None:
     plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
     with pytest.raises(RunError, match=r"nothing was trained, .*'broken'.*: ValueError: broken"):
-        list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), 2))
+        list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), LocalBackend(2)))
     assert sorted(fake_processes.started) == ["anchors.broken", "anchors.ring"]
 
 
@@ -322,7 +328,7 @@ def test_nothing_is_compared_after_a_failed_trial(
     plan = dataclasses.replace(tiny, arms=arms, tuning=Tuning(tasks=tiny.tasks, trials=2, seeds=(8,)))
     folder = create_folder(plan, tmp_path / "out")
     with pytest.raises(RunError, match=r"nothing was compared: . of 4 trials failed, first tuning\."):
-        list(execute_jobs(plan, folder, 2))
+        list(execute_jobs(plan, folder, LocalBackend(2)))
     assert not folder.tuned.exists()
     assert not [name for name in fake_processes.started if not name.startswith(("anchors", "tuning"))]
 

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +13,20 @@ from equipoise.cli.arguments import Parser, add_output_flags, output_folder
 from equipoise.cli.output import INTERRUPTED, UNHEALTHY, Verbosity, print_result, verbosity_of
 from equipoise.cli.signals import interruptible
 from equipoise.core.printing import printable
-from equipoise.errors import SettingError
+from equipoise.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from equipoise.comparison.folder import ComparisonFolder
     from equipoise.comparison.jobs import JobProgress
     from equipoise.comparison.plan import ComparisonPlan
+    from equipoise.jobs.backend import Backend
 
 ORDER = 110
 EXAMPLES = (
     "equipoise compare experiments/compare/brief.toml --dry-run",
     "equipoise compare experiments/compare/brief.toml --processes 2",
     "equipoise compare experiments/compare/brief.toml --report-only",
+    "equipoise compare experiments/compare/brief.toml --out /shared/brief --join",
 )
 JSON_KEYS: dict[str, str] = {
     "report": "path of the report",
@@ -41,6 +45,22 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="folder for runs and report; default: comparisons/PLAN")
     parser.add_argument(
         "--processes", type=int, metavar="N", help="parallel runs, one thread each; default: the number of cores"
+    )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="share the runs with other processes that have the same --out and --join, on any number of machines",
+    )
+    parser.add_argument(
+        "--on",
+        metavar="BACKEND",
+        help="where runs are executed: local (default), ray, or ray=ADDRESS for a cluster that runs already",
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=float,
+        metavar="G",
+        help="share of a GPU, or number of GPUs, for each run on Ray; default: 0",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="number of steps of every run, to try a plan; default: the plan's"
@@ -65,9 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     path = Path(args.plan)
     plan = reduce_plan(load_plan(path), args.steps, args.seeds, args.cpu_seconds)
-    processes = os.cpu_count() or 1 if args.processes is None else args.processes
-    if processes < 1:
-        raise SettingError(f"--processes {processes}: it must be at least 1")
+    _check_flags(args)
     folder = ComparisonFolder(output_folder(args.out) or Path("comparisons") / path.stem)
     if args.report_only:
         report = page.write_report(folder)
@@ -75,35 +93,104 @@ def run(args: argparse.Namespace) -> int:
         return 0
     run_checks.check_plan(plan)
     if args.dry_run:
-        return _dry_run(plan, processes, args.json)
+        return _dry_run(plan, args.processes or os.cpu_count() or 1, args.json)
     plan = create_or_open(folder, plan, path.read_text())
-    return _execute(plan, folder, processes, args)
+    with _backend(args, folder) as backend:
+        return _execute(plan, folder, backend, args)
 
 
-def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", processes: int, args: argparse.Namespace) -> int:
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raise SettingError for flags that are invalid or contradict each other."""
+    backend, _, _ = (args.on or "local").partition("=")
+    if args.processes is not None and args.processes < 1:
+        raise SettingError(f"--processes {args.processes}: it must be at least 1")
+    if backend not in ("local", "ray"):
+        raise UnknownNameError("backend", backend, ("local", "ray"), "for --on")
+    if backend == "ray" and args.join:
+        raise SettingError("--on ray and --join both share the runs between machines; use one of them")
+    if backend != "ray" and args.gpus_per_run is not None:
+        raise SettingError("--gpus-per-run needs --on ray, which counts the shares of GPUs; omit it, or add --on ray")
+    if args.join and args.out is None:
+        raise SettingError("--join needs --out, the folder that all processes share")
+
+
+@contextmanager
+def _backend(args: argparse.Namespace, folder: "ComparisonFolder") -> "Iterator[Backend]":
+    """Provide where the runs are executed, after checking the machines, and print notes about them."""
+    from equipoise.comparison import machines, remote
+    from equipoise.comparison.job_calls import PRELOADED_MODULES
+    from equipoise.jobs.local import LocalBackend
+
+    backend, _, address = (args.on or "local").partition("=")
+    if backend == "local":
+        if args.join:
+            machine = machines.this_machine()
+            _print_notes(machines.check_machine(folder, machine), args)
+            machines.record_machine(folder, machine)
+        yield LocalBackend(args.processes or os.cpu_count() or 1, PRELOADED_MODULES)
+        return
+    from equipoise.jobs.ray_backend import connect_ray
+
+    cluster = connect_ray(address or None, args.processes, args.gpus_per_run or 0.0)
+    try:
+        _print_notes(remote.check_nodes(cluster, folder), args)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _print_notes(notes: Sequence[str], args: argparse.Namespace) -> None:
+    if verbosity_of(args) is not Verbosity.QUIET:
+        for note in notes:
+            print(f"note: {printable(note)}", file=sys.stderr)
+
+
+def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", backend: "Backend", args: argparse.Namespace) -> int:
     """Execute all jobs that are not done, write the report and print the result."""
     from equipoise.comparison import page
-    from equipoise.comparison.jobs import JobProgress, execute_jobs
+    from equipoise.comparison.jobs import JobProgress, execute_jobs, list_failures
+    from equipoise.comparison.joined import join_jobs, write_once
 
     failed: dict[str, str] = {}
-    last, start = JobProgress(0, 0), time.monotonic()
+    last, start, execute = JobProgress(0, 0), time.monotonic(), join_jobs if args.join else execute_jobs
     with interruptible() as interrupted:
         interrupted.defer()
         is_quiet = verbosity_of(args) is Verbosity.QUIET
-        for last in _show_progress(execute_jobs(plan, folder, processes, interrupted), is_quiet):
+        for last in _show_progress(execute(plan, folder, backend, interrupted), is_quiet):
             if last.job and last.error:
                 failed[last.job.name] = last.error
         is_stopped = interrupted() and last.done < last.total
-    report = str(page.write_report(folder))
+    if args.join:
+        failed = list_failures(plan, folder)
+        write_once(folder, "report", lambda: page.write_report(folder))
+    else:
+        page.write_report(folder)
+    return _print_end(folder, last, failed, time.monotonic() - start, is_stopped, args)
+
+
+def _print_end(
+    folder: "ComparisonFolder",
+    last: "JobProgress",
+    failed: dict[str, str],
+    seconds: float,
+    is_stopped: bool,
+    args: argparse.Namespace,
+) -> int:
+    """Print the result of a comparison that has ended or was stopped; return the exit code."""
+    from equipoise.comparison.page import PAGE
+
+    report = str(folder.path / PAGE)
     result = {
         "report": report,
         "done": last.done,
         "total": last.total,
         "failed": failed,
         "cpu": last.cpu,
-        "seconds": time.monotonic() - start,
+        "seconds": seconds,
     }
     lines = [f"{name} failed: {error}" for name, error in failed.items()]
+    if failed and args.join:
+        lines.append(f"to try a failed run again, delete its file in {folder.path / 'failed'}, or run without --join")
     lines.append(f"{last.done} of {last.total} jobs done; report: {report}")
     if is_stopped:
         lines.append("stopped; everything is saved. To continue, run the same command again")

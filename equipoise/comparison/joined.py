@@ -1,0 +1,170 @@
+"""Jobs of a plan that any number of processes on any number of machines share through its folder.
+
+Each process takes jobs by claims (see :mod:`equipoise.jobs.claims`) and executes them; nothing else connects the
+processes. All wait until the jobs of a phase have ended before they start those of the next one. The settings that
+tuning selects are written by the process that claims this, and so is the report.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from equipoise.comparison import jobs
+from equipoise.comparison.execution import Job, is_job_done
+from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.job_calls import execute_claimed, record_end
+from equipoise.comparison.jobs import JobPhase, JobProgress
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.errors import RunError
+from equipoise.jobs.backend import INTERRUPTED, LOST, NO_SPACE, POLL_SECONDS, Backend, Call, EndedCall, execute_calls
+from equipoise.jobs.claim_files import DriveFiles
+from equipoise.jobs.claimed_queue import ClaimedQueue
+from equipoise.jobs.claims import ClaimFolder, JobClaim
+from equipoise.jobs.identity import this_process
+from equipoise.jobs.presence import present
+
+MOST_KILLS = 3
+"""A job whose process was killed so often, perhaps because memory ran out, has failed."""
+
+
+def join_jobs(
+    plan: ComparisonPlan, folder: ComparisonFolder, backend: Backend, interrupted: Callable[[], bool] = lambda: False
+) -> Iterator[JobProgress]:
+    """Execute jobs of an existing folder together with other processes, until all have ended; yield own progress.
+
+    `done` counts the jobs of all processes. A failed job is not tried again, unless the file with its output is
+    deleted. Closing the iterator, or an interruption, saves the jobs of this process and gives them back.
+
+    Raises RunError as execute_jobs does, if a process works on the folder without claims, and if this machine has no
+    space left, after giving its jobs back.
+    """
+    claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
+    with present(folder.processes, claims.holder, "joined", folder.path):
+        phases = jobs.list_phases(plan)
+        total, before, cpu = sum(len(phase.jobs) for phase in phases), 0, 0.0
+        yield JobProgress(0, total)
+        for phase in phases:
+            _prepare(phase, plan, folder, claims, interrupted)
+            source = _ClaimedJobs(plan, folder, phase, claims)
+            try:
+                for ended in execute_calls(backend, source, interrupted):
+                    cpu += ended.cpu
+                    is_ended, error = source.end(ended, is_stopped=interrupted())
+                    if is_ended:
+                        done = before + source.count_done()
+                        job = source.jobs[ended.call.name]
+                        yield JobProgress(done, total, job, error, cpu + sum(os.times()[:2]))
+            finally:
+                source.give_back()
+            if interrupted():
+                return
+            before += source.count_done()
+        yield JobProgress(before, total, cpu=cpu + sum(os.times()[:2]))
+
+
+def write_once(folder: ComparisonFolder, name: str, write: Callable[[], object]) -> None:
+    """Let one process write something that all could write, such as the report: not if another one does so now."""
+    claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
+    if claim := claims.take(name):
+        try:
+            write()
+        finally:
+            claim.end("free")
+
+
+def _prepare(
+    phase: JobPhase,
+    plan: ComparisonPlan,
+    folder: ComparisonFolder,
+    claims: ClaimFolder,
+    interrupted: Callable[[], bool],
+) -> None:
+    """Prepare a phase in one of the processes that arrive here, as prepare_phase does alone."""
+    if phase.name != "runs" or plan.tuning is None:
+        jobs.prepare_phase(phase, plan, folder)
+        return
+    queue = ClaimedQueue(("tuned",), claims, lambda name: folder.tuned.exists())
+    while not queue.is_empty and not interrupted():
+        if claim := queue.take():
+            try:
+                jobs.prepare_phase(phase, plan, folder)
+            finally:
+                claim.end("free")
+        elif not queue.is_empty:
+            time.sleep(POLL_SECONDS)
+
+
+class _ClaimedJobs:
+    """The jobs of a phase as calls, as far as they can be claimed. Mutable: `held` are the claims of this process."""
+
+    def __init__(self, plan: ComparisonPlan, folder: ComparisonFolder, phase: JobPhase, claims: ClaimFolder) -> None:
+        self.plan, self.folder, self.is_serial = plan, folder, phase.is_serial
+        self.jobs = {job.name: job for job in phase.jobs}
+        self.held: dict[str, JobClaim] = {}
+        self.queue = ClaimedQueue(tuple(self.jobs), claims, self._has_ended, group=len(plan.arms))
+
+    @property
+    def is_empty(self) -> bool:
+        return self.queue.is_empty
+
+    def take(self) -> Call | None:
+        if self.is_serial and self.held:
+            return None
+        claim = self.queue.take(self._is_ready)
+        if claim is None:
+            return None
+        self.held[claim.job] = claim
+        return Call(
+            claim.job, execute_claimed, (self.folder, self.jobs[claim.job], claim), self.folder.output(claim.job)
+        )
+
+    def end(self, ended: EndedCall, *, is_stopped: bool) -> tuple[bool, str | None]:
+        """End the claim of a call; return whether the job has ended, and the error if it has failed."""
+        name, claim = ended.call.name, self.held.pop(ended.call.name)
+        if ended.code == NO_SPACE:
+            self._free(claim)
+            raise RunError(
+                f"there is no space left on {claim.holder.host} or in {self.folder.path}; {name} was given back; free "
+                "some space, then run the command again"
+            )
+        if ended.code in (INTERRUPTED, LOST) or (ended.code and is_stopped):
+            self._free(claim)
+            return False, None
+        if ended.code < 0 and claim.lost + 1 < MOST_KILLS:
+            self._free(claim, is_lost=True)
+            return False, None
+        error = record_end(self.folder, name, ended.code)
+        claim.end("done" if error is None else "failed")
+        self.queue.end(name)
+        return True, error
+
+    def give_back(self) -> None:
+        """Give back the jobs that were taken and have not ended."""
+        for claim in self.held.values():
+            self._free(claim)
+        self.held.clear()
+
+    def count_done(self) -> int:
+        """Return the number of jobs that are done, as far as this process has looked."""
+        return sum(self.queue.is_known(name) and not self.folder.failed(name).exists() for name in self.jobs)
+
+    def _free(self, claim: JobClaim, *, is_lost: bool = False) -> None:
+        with contextlib.suppress(OSError):  # without space the claim ends with this process
+            claim.end("done" if self._has_ended(claim.job) else "free", is_lost=is_lost)
+
+    def _has_ended(self, name: str) -> bool:
+        return self.folder.failed(name).exists() or is_job_done(self.folder, self.plan, self.jobs[name])
+
+    def _is_ready(self, name: str) -> bool:
+        return jobs.is_ready(self.plan, self.jobs[name], _Unfinished(self.queue, self.jobs))
+
+
+class _Unfinished:
+    """The names of the jobs of a phase that have not ended, without looking at all of them."""
+
+    def __init__(self, queue: ClaimedQueue, names: dict[str, Job]) -> None:
+        self.queue, self.names = queue, names
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.names and not self.queue.is_ended(name)

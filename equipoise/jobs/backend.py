@@ -1,0 +1,153 @@
+"""Where calls are executed: a small protocol that processes of this machine and a Ray cluster fulfil.
+
+A call is a function of a module and its arguments. Its result is what it writes to files: nothing is returned, so that
+a call that was killed at any time can be repeated.
+"""
+
+import contextlib
+import errno
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from equipoise.errors import EquipoiseError, RunError
+
+FAILED, NO_SPACE, LOST, INTERRUPTED = 2, 74, 75, 130
+"""Exit codes of a call that reported an error, had no space to write, lost its claim, or was interrupted and saved."""
+POLL_SECONDS = 0.1
+"""Maximum time in seconds until an interruption is noticed."""
+
+
+class ClaimLostError(RunError):
+    """Another process has taken over the job of this one, which must not write any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call `function(*arguments, interrupted)`, which returns whether it is complete, False if interrupted.
+
+    `function`: of a module, since it is pickled by its name. `output`: file for everything that it prints.
+    """
+
+    name: str
+    function: Callable[..., bool]
+    arguments: tuple[object, ...]
+    output: Path
+
+
+class RunningCall(Protocol):
+    """A call that was started."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code; None while it runs, negative if a signal killed its process."""
+
+    def terminate(self) -> None:
+        """Ask the call to save and end."""
+
+    def join(self) -> float:
+        """Wait until it has ended; return its CPU seconds, 0 if they are unknown."""
+
+
+class Backend(Protocol):
+    """Where calls are executed."""
+
+    @property
+    def slots(self) -> int:
+        """Number of calls that run at once."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a call that seems dead may still run on another machine, and be repeated at the same time."""
+
+    def start(self, call: Call) -> RunningCall:
+        """Start a call; its output replaces the file of an earlier one."""
+
+    def wait(self, running: Iterable[RunningCall]) -> None:
+        """Wait until one of the calls has ended, at most POLL_SECONDS; sleep if there are none."""
+
+
+class CallSource(Protocol):
+    """Calls that wait for a free slot."""
+
+    def take(self) -> Call | None:
+        """Return a call to start now, and remove it; None if none is ready."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no call will be ready any more, once those that run have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """A call that has ended. `code`: exit code; see RunningCall. `cpu`: CPU seconds."""
+
+    call: Call
+    code: int
+    cpu: float
+
+
+def execute_calls(
+    backend: Backend, source: CallSource, interrupted: Callable[[], bool] = lambda: False
+) -> Iterator[EndedCall]:
+    """Execute calls until the source is empty; yield each one that has ended. Closing the iterator stops the others.
+
+    After an interruption no call is started, and those that run are asked once to save and end.
+    """
+    running: dict[RunningCall, Call] = {}
+    is_stopping = False
+    try:
+        while True:
+            while len(running) < backend.slots and not interrupted() and (call := source.take()) is not None:
+                running[backend.start(call)] = call
+            if not running and (interrupted() or source.is_empty):
+                return
+            backend.wait(running)
+            for process in list(running):
+                if (code := process.exit_code) is not None:
+                    yield EndedCall(running.pop(process), code, process.join())
+            if interrupted() and not is_stopping:
+                is_stopping = True
+                _terminate(running)
+    finally:
+        _terminate(running)
+        for process in running:
+            process.join()
+
+
+def _terminate(processes: Iterable[RunningCall]) -> None:
+    for process in processes:
+        if process.exit_code is None:
+            process.terminate()
+
+
+def execute_call(call: Call, interrupted: Callable[[], bool]) -> int:
+    """Execute a call in this process; return its exit code, after printing an expected error in one line.
+
+    Any other exception is raised.
+    """
+    try:
+        return 0 if call.function(*call.arguments, interrupted) else INTERRUPTED
+    except ClaimLostError as error:
+        print(error, file=sys.stderr)
+        return LOST
+    except (EquipoiseError, OSError) as error:
+        if is_out_of_space(error):
+            with contextlib.suppress(OSError):
+                print(error, file=sys.stderr)
+            return NO_SPACE
+        if isinstance(error, OSError):
+            raise
+        print(error, file=sys.stderr)
+        return FAILED
+
+
+def is_out_of_space(error: BaseException | None) -> bool:
+    """Whether an error, or one that it follows from, says that a disk or a quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,307 @@
+"""Several processes on one folder: each job once, nothing lost, and clear errors where they cannot work together."""
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from equipoise.cli import main as cli
+from equipoise.comparison import jobs, machines
+from equipoise.comparison.execution import Job
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, write_json
+from equipoise.comparison.job_calls import execute_when_free
+from equipoise.comparison.joined import join_jobs, write_once
+from equipoise.comparison.machines import check_machine, describe_machines, record_machine, this_machine
+from equipoise.comparison.plan import Arm, ComparisonPlan
+from equipoise.comparison.plan_runs import TaskSetting
+from equipoise.errors import RunError
+from equipoise.jobs import claims as claims_module
+from equipoise.jobs.backend import Call, RunningCall, execute_call
+from equipoise.jobs.claim_files import DriveFiles
+from equipoise.jobs.claims import ClaimFolder
+from equipoise.jobs.identity import this_process
+
+EXECUTED: list[str] = []
+"""Names of the jobs that were executed, in order."""
+
+
+@dataclasses.dataclass(eq=False)
+class EndedCallInThisProcess:
+    """A call that was executed when it was started; it is reported at the second look."""
+
+    exit_code_value: int
+    looks: int = 0
+
+    @property
+    def exit_code(self) -> int | None:
+        self.looks += 1
+        return self.exit_code_value if self.looks > 1 else None
+
+    def terminate(self) -> None:
+        pass
+
+    def join(self) -> float:
+        return 0.5
+
+
+@dataclasses.dataclass
+class InThisProcess:
+    """Calls in this process. `codes`: name of a job -> the code that its process ends with instead of working."""
+
+    slots: int = 1
+    codes: dict[str, int] = dataclasses.field(default_factory=dict)
+    is_remote: bool = False
+
+    def start(self, call: Call) -> EndedCallInThisProcess:
+        call.output.parent.mkdir(parents=True, exist_ok=True)
+        call.output.write_text(f"output of {call.name}\n")
+        if call.name in self.codes:
+            return EndedCallInThisProcess(self.codes[call.name])
+        return EndedCallInThisProcess(execute_call(call, lambda: False))
+
+    def wait(self, running: Iterable[RunningCall]) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def cheap_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs write a file instead of training."""
+    EXECUTED.clear()
+
+    def execute(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
+        EXECUTED.append(job.name)
+        interrupted()
+        write_json(result_of(folder, job), {})
+        return True
+
+    def result_of(folder: ComparisonFolder, job: Job) -> Path:
+        return folder.anchors(job.spec) if isinstance(job.spec, TaskSetting) else folder.path / "ended" / job.name
+
+    def is_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> bool:
+        return result_of(folder, job).exists()
+
+    for module in ("joined", "jobs"):
+        monkeypatch.setattr(f"equipoise.comparison.{module}.is_job_done", is_done)
+    monkeypatch.setattr("equipoise.comparison.job_calls.execute_job", execute)
+    monkeypatch.setattr("equipoise.jobs.claimed_queue.RESCAN_SECONDS", 0.0)
+
+
+@pytest.fixture
+def folder(tiny: ComparisonPlan, tmp_path: Path) -> ComparisonFolder:
+    result = ComparisonFolder(tmp_path / "shared")
+    create_or_open(result, tiny, "")
+    return result
+
+
+def take_turns(*processes: Iterator[jobs.JobProgress]) -> list[jobs.JobProgress]:
+    """Let processes yield their progress in turn, until all have ended; return the last progress of each."""
+    last, open_ones = {}, dict(enumerate(processes))
+    while open_ones:
+        for number, process in list(open_ones.items()):
+            progress = next(process, None)
+            if progress is None:
+                del open_ones[number]
+            else:
+                last[number] = progress
+    return [last[number] for number in sorted(last)]
+
+
+def names(plan: ComparisonPlan) -> list[str]:
+    return [job.name for job in jobs.list_jobs(plan)]
+
+
+def test_processes_share_the_jobs_and_each_is_done_once(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    last = take_turns(*(join_jobs(tiny, folder, InThisProcess(2)) for _ in range(3)))
+    assert sorted(EXECUTED) == sorted(names(tiny))
+    assert EXECUTED[0] == "anchors.ring", "nothing is trained before"
+    assert [(one.done, one.total) for one in last] == [(9, 9)] * 3
+    assert not list(folder.processes.iterdir()), "all have left"
+    assert [one.done for one in join_jobs(tiny, folder, InThisProcess())][-1] == 9
+    assert len(EXECUTED) == 9, "a later process finds nothing to do"
+
+
+def test_a_failed_job_is_reported_by_all_and_tried_again_when_its_file_is_deleted(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.jobs.claimed_queue.TRUST_SECONDS", 0.0)
+    name = names(tiny)[-1]
+    take_turns(*(join_jobs(tiny, folder, InThisProcess(codes={name: 1})) for _ in range(2)))
+    assert jobs.list_failures(tiny, folder) == {name: f"output of {name}"}
+    assert name not in EXECUTED
+    take_turns(join_jobs(tiny, folder, InThisProcess()))
+    assert name not in EXECUTED, "other processes do not repeat what fails"
+    folder.failed(name).unlink()
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+    assert EXECUTED.count(name) == 1
+
+
+def test_a_job_whose_process_is_killed_is_tried_again_and_fails_in_the_end(
+    tiny: ComparisonPlan, folder: ComparisonFolder
+) -> None:
+    """Memory may have run out for a moment, or always."""
+    name = names(tiny)[-1]
+    started = []
+
+    class Killing(InThisProcess):
+        def start(self, call: Call) -> EndedCallInThisProcess:
+            started.append(call.name)
+            return super().start(call)
+
+    last = take_turns(join_jobs(tiny, folder, Killing(codes={name: -9})))[0]
+    assert started.count(name) == 3
+    assert (last.done, list(jobs.list_failures(tiny, folder))) == (8, [name])
+
+
+def test_interrupted_jobs_are_given_back(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    name = names(tiny)[1]
+    is_stopped: list[bool] = []
+    process = join_jobs(
+        tiny, folder, InThisProcess(codes=dict.fromkeys(names(tiny)[1:], 130)), lambda: bool(is_stopped)
+    )
+    next(process), next(process)
+    is_stopped.append(True)
+    assert list(process) == []
+    assert name not in EXECUTED
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+
+
+def test_a_full_disk_on_one_machine_loses_no_job(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process stops with one line; others do all jobs."""
+
+    def full(*args: object) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("equipoise.comparison.job_calls.execute_job", full)
+        with pytest.raises(RunError, match=r"no space left on .*shared.* was given back; free some space"):
+            list(join_jobs(tiny, folder, InThisProcess()))
+    assert not jobs.list_failures(tiny, folder)
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+
+
+def test_a_process_without_claims_and_others_exclude_each_other(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    joined = join_jobs(tiny, folder, InThisProcess())
+    next(joined)
+    with pytest.raises(RunError, match=r"is in use by another process with --join on .*; add --join"):
+        next(jobs.execute_jobs(tiny, folder, InThisProcess()))
+    joined.close()
+    alone = jobs.execute_jobs(tiny, folder, InThisProcess())
+    next(alone)
+    with pytest.raises(RunError, match=r"is in use by another process on .*, without --join; wait until"):
+        next(join_jobs(tiny, folder, InThisProcess()))
+    alone.close()
+    (folder.processes / "dead.json").write_text(
+        json.dumps({"mode": "alone", **dataclasses.replace(this_process(), started="0").to_json()})
+    )
+    next(join_jobs(tiny, folder, InThisProcess()))
+
+
+def test_process_on_another_machine_counts_for_the_time_of_a_lease(
+    tiny: ComparisonPlan, folder: ComparisonFolder
+) -> None:
+    folder.processes.mkdir(parents=True)
+    path = folder.processes / "far.json"
+    path.write_text(json.dumps({"mode": "alone", **dataclasses.replace(this_process(), machine="far").to_json()}))
+    with pytest.raises(RunError, match="without --join"):
+        next(join_jobs(tiny, folder, InThisProcess()))
+    before = path.stat().st_mtime - claims_module.LEASE_SECONDS - 1
+    os.utime(path, (before, before))
+    next(join_jobs(tiny, folder, InThisProcess()))
+
+
+def test_a_remote_call_waits_for_the_claim_of_its_predecessor(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """Ray repeats a call when its machine does not respond, whether or not it still runs."""
+    job = jobs.list_jobs(tiny)[1]
+    claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
+    folder.processes.mkdir(parents=True)
+    claim = claims.take(job.name)
+    assert not execute_when_free(folder, job, lambda: True), "interrupted while it waits"
+    claim.end("free")
+    assert execute_when_free(folder, job, lambda: False)
+    assert claims.read(job.name).state == "done"
+    assert [one.done for one in jobs.execute_jobs(tiny, folder, InThisProcess(is_remote=True))][-1] == 9
+
+
+def test_two_processes_create_the_folder_at_once(
+    tiny: ComparisonPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first plan counts; a process with another one is refused."""
+    other = dataclasses.replace(tiny, seeds=(5,))
+    link = os.link
+
+    def link_after_another(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        create_or_open(ComparisonFolder(tmp_path / "shared"), tiny, "")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_after_another)
+    with pytest.raises(RunError, match="contains a comparison of another plan"):
+        create_or_open(ComparisonFolder(tmp_path / "shared"), other, "")
+    assert not list((tmp_path / "shared").glob(".plan*"))
+
+
+def test_only_one_process_writes_the_report(folder: ComparisonFolder) -> None:
+    written: list[str] = []
+
+    def write() -> None:
+        written.append("outer")
+        write_once(folder, "report", lambda: written.append("inner"))
+
+    (folder.path / "locks").mkdir(exist_ok=True)
+    write_once(folder, "report", write)
+    write_once(folder, "report", lambda: written.append("later"))
+    assert written == ["outer", "later"]
+
+
+def test_other_versions_and_machines(folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = this_machine()
+    assert check_machine(folder, here) == []
+    record_machine(folder, here)
+    other = dataclasses.replace(here, host="node2", versions={**here.versions, "torch": "1.0"})
+    assert "node2 has torch 1.0 instead of" in check_machine(folder, other)[0]
+    amd = dataclasses.replace(here, host="node3", processor="AMD 1")
+    assert "node3 has the processor AMD 1" in check_machine(folder, amd)[0]
+    assert describe_machines([here, here]) == []
+    assert "machines of 2 kinds" in describe_machines([here, amd])[0]
+    newer = dataclasses.replace(here, host="node4", versions={**here.versions, "equipoise": "99"})
+    with pytest.raises(RunError, match=r"was started with equipoise .*, but node4 has 99; install that version"):
+        check_machine(folder, newer)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "8")
+    monkeypatch.setattr(machines, "_file_system", lambda path: "tmpfs")
+    assert "which tasks on other nodes do not see" in check_machine(folder, here)[0]
+    monkeypatch.setattr(machines, "_file_system", lambda path: "nfs4")
+    assert check_machine(folder, here) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--join"], "--join needs --out"),
+        (["--join", "--on", "ray", "--out", "x"], "use one of them"),
+        (["--on", "dask"], "there is no backend 'dask' for --on; available: local, ray"),
+        (["--gpus-per-run", "0.5"], "--gpus-per-run needs --on ray"),
+        (["--join", "--out", "x", "--processes", "0"], "--processes 0: it must be at least 1"),
+    ],
+)
+def test_flags_that_do_not_fit(
+    flags: list[str], message: str, working_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("plan.toml").write_text('seeds = [0]\n[arms.a]\n[tasks.ring]\ndata = "ring"\nreported = "modes"\n')
+    assert cli.run(["compare", "plan.toml", *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("x").exists()
+
+
+def test_a_run_waits_for_the_one_that_it_starts_from(tiny: ComparisonPlan, tmp_path: Path) -> None:
+    arms = {"later": Arm(start_from="first"), "first": Arm()}
+    plan = dataclasses.replace(tiny, arms=arms, seeds=(0,), regimes={})
+    folder = ComparisonFolder(tmp_path / "shared")
+    create_or_open(folder, plan, "")
+    take_turns(*(join_jobs(plan, folder, InThisProcess(2)) for _ in range(2)))
+    assert EXECUTED == ["anchors.ring", "ring.first.seed0", "ring.later.seed0"]

@@ -1,0 +1,160 @@
+"""Claims: one holder at a time, lost ones are taken over, and whoever lost one stops without writing."""
+
+import dataclasses
+import errno
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from equipoise.errors import RunError
+from equipoise.jobs import claims as module
+from equipoise.jobs.backend import ClaimLostError
+from equipoise.jobs.claim_files import DriveFiles
+from equipoise.jobs.claims import LEASE_SECONDS, MOST_LOST, ClaimFolder, claim_name
+from equipoise.jobs.identity import identity_from_json, this_process
+
+
+def test_a_job_has_one_holder(process) -> None:
+    first, second = process("a"), process("b")
+    claim = first.take("job")
+    assert claim is not None
+    assert second.take("job") is None
+    assert first.take("job") is None, "also for the holder itself"
+    assert claim.is_current
+    claim.end("free")
+    again = second.take("job")
+    assert again is not None
+    assert (again.number, again.lost) == (1, 0), "a claim that was given back is not lost"
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, 0.0, 7200.0])
+def test_a_claim_is_lost_only_if_it_was_seen_unchanged_for_the_whole_lease(process, clock, ahead: float) -> None:
+    """Clocks of machines may differ by hours."""
+    first, second = process("a"), process("b", ahead)
+    claim = first.take("job")
+    clock.seconds = 1e6
+    assert second.take("job") is None, "it was seen for the first time"
+    clock.seconds += LEASE_SECONDS - 1
+    claim.touch()
+    assert second.take("job") is None, "it has changed in the meantime"
+    clock.seconds += LEASE_SECONDS - 1
+    assert second.take("job") is None
+    clock.seconds += 1
+    taken = second.take("job")
+    assert (taken.number, taken.lost) == (1, 1)
+    assert not claim.is_current
+    with pytest.raises(ClaimLostError, match="job was taken over by another process"):
+        claim.check()
+
+
+def test_of_two_that_take_over_one_wins(process, clock) -> None:
+    holder, others = process("a"), [process("b"), process("c")]
+    holder.take("job")
+    assert [one.take("job") for one in others] == [None, None]
+    clock.seconds += LEASE_SECONDS
+    assert [one.take("job") is not None for one in others] == [True, False]
+    clock.seconds += LEASE_SECONDS - 1
+    assert others[1].take("job") is None, "the new claim has its own lease"
+
+
+def test_a_revived_holder_cannot_revive_its_claim(process, clock) -> None:
+    first, second = process("a"), process("b")
+    lost = first.take("job")
+    second.take("job")
+    clock.seconds += LEASE_SECONDS
+    taken = second.take("job")
+    lost.touch()
+    lost.end("free")
+    assert taken.is_current
+    assert process("c").take("job") is None
+
+
+def test_a_job_that_takes_down_its_machines_is_given_up(process, clock) -> None:
+    observer = process("observer")
+    for number in range(MOST_LOST):
+        assert process(f"victim {number}").take("job") is not None or number
+        observer.take("job")
+        clock.seconds += LEASE_SECONDS
+        assert observer.take("job") is not None
+    observer.take("job")
+    clock.seconds += LEASE_SECONDS
+    with pytest.raises(RunError, match=f"job was given up: {MOST_LOST + 1} processes that worked on it were lost"):
+        observer.take("job")
+
+
+def test_a_claim_of_a_process_that_ended_on_this_machine_is_free_at_once(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys\n"
+        "from equipoise.jobs.claims import ClaimFolder\n"
+        "from equipoise.jobs.claim_files import DriveFiles\n"
+        "from equipoise.jobs.identity import this_process\n"
+        "assert ClaimFolder(DriveFiles(pathlib.Path(sys.argv[1])), this_process()).take('job')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    claim = ClaimFolder(DriveFiles(tmp_path), this_process()).take("job")
+    assert claim is not None
+    assert claim.lost == 1
+    assert ClaimFolder(DriveFiles(tmp_path), this_process()).take("job") is None, "this process runs"
+
+
+def test_an_incomplete_claim_belongs_to_somebody_until_its_lease_ends(process, files, clock) -> None:
+    files.create(claim_name("job", 0), b'{"state": "he')
+    one = process("a")
+    assert one.take("job") is None
+    clock.seconds += LEASE_SECONDS
+    assert one.take("job") is not None
+
+
+def test_a_process_number_that_is_used_again_is_another_process() -> None:
+    here = this_process()
+    assert not here.has_ended
+    assert dataclasses.replace(here, started="1").has_ended
+    assert not dataclasses.replace(here, machine="another", pid=2**22 + 1).has_ended, "nothing is known of it"
+    assert identity_from_json(here.to_json()) == here
+
+
+def test_holder_touches_its_claim_and_notices_its_loss(process, files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.0)
+    claim = process("a").take("job")
+    before = files.versions["job.claim"]
+    with claim.alive(lambda: False) as interrupted:
+        while files.versions["job.claim"] < before + 3:
+            assert not interrupted()
+        files.create(claim_name("job", 1), b"{}")
+        with pytest.raises(ClaimLostError):
+            interrupted()
+
+
+def test_files_on_a_drive(tmp_path: Path) -> None:
+    files = pickle.loads(pickle.dumps(DriveFiles(tmp_path)))
+    assert files.read("x") is None
+    assert files.create("x", b"1")
+    assert not files.create("x", b"2")
+    content, before = files.read("x")
+    assert content == b"1"
+    os.utime(tmp_path / "x", (0, 0))
+    files.touch("x")
+    assert files.read("x")[1] >= before
+    files.replace("x", b"3")
+    assert files.read("x")[0] == b"3"
+    with pytest.raises(FileNotFoundError):
+        files.touch("y")
+    assert {path.name for path in tmp_path.iterdir()} == {"x"}, "no claim appears by touching"
+
+
+def test_a_claim_that_cannot_be_written_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files = DriveFiles(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("equipoise.jobs.claim_files.os.fdopen", full)
+        with pytest.raises(OSError, match="No space"):
+            files.create("job.claim", b"{}")
+    assert not list(tmp_path.iterdir())
+    assert ClaimFolder(files, this_process()).take("job") is not None
