@@ -12,8 +12,8 @@ from typing import Literal
 
 from equipoise.core.validation import as_path, whole_number
 from equipoise.errors import CheckpointError, SettingError, shell_path
-from equipoise.runs.annotations import read_chosen
-from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
+from equipoise.runs.annotations import CHOSEN_FILE, read_chosen
+from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
 from equipoise.training.checkpoint import Checkpoint
 from equipoise.training.weight_files import FinalWeights, read_steps, read_weights, weights_path
@@ -92,6 +92,23 @@ def parse_step(text: str) -> StepChoice:
     if text.isascii() and text.isdigit():
         return int(text)
     raise SettingError(f"there is no step '{text}'; use best, last, chosen, or a number of steps")
+
+
+def saved_steps(run: Run) -> list[int]:
+    """Return the steps of the checkpoints of a run, ascending."""
+    return [int(path.name.removeprefix("step-")) for path in checkpoint.find(run.checkpoints)]
+
+
+def files_of_selection(run: Run, step: StepChoice | None) -> list[Path]:
+    """Return the files and folders that decide which weights a step selects: if none changes, neither do the weights.
+
+    Some may not exist.
+    """
+    if isinstance(step, int):
+        return [run.folder / EXPERIMENT_FILE, run.checkpoints / checkpoint.folder_name(step)]
+    paths = [run.folder / EXPERIMENT_FILE, run.checkpoints, weights_path(run.folder, "generator")]
+    own = {"best": EVENTS_FILE, "chosen": CHOSEN_FILE}.get(step or "")
+    return paths if own is None else [*paths, run.folder / own]
 
 
 def find_best_step(run: Run) -> BestStep | None:
@@ -181,7 +198,7 @@ def _final_steps(run: Run, *, damaged_is_missing: bool = False) -> tuple[int, in
 
 def _format_steps(run: Run, final: tuple[int, int] | None) -> str:
     """Format the steps that can be selected: "250, 500 (best), 750"."""
-    steps = {int(path.name.removeprefix("step-")) for path in checkpoint.find(run.checkpoints)}
+    steps = set(saved_steps(run))
     steps |= set() if final is None else {final[0]}
     best = find_best_step(run)
     marked = [f"{step} (best)" if best is not None and step == best.step else str(step) for step in sorted(steps)]

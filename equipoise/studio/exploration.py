@@ -34,7 +34,7 @@ PNG, TEXT, FILM, LATENTS = "image/png", "text/plain; charset=utf-8", "video/mp4"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ExplorerPicture:
     """An answer of the explorer. `command`: the command that makes it again; "" if there is none."""
 
     content: bytes
@@ -43,7 +43,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Exploration:
+class ExplorationContext:
     """A run that is explored, how it is sampled, and the files of styles of projections by their job."""
 
     run: OpenRun
@@ -80,7 +80,7 @@ class Exploration:
         return f"equipoise {name} {shell_path(self.run.folder)} {shlex.join([*words, *flags])}"
 
 
-def explore_grid(this: Exploration, request: GridRequest | PromptRequest) -> Picture:
+def explore_grid(this: ExplorationContext, request: GridRequest | PromptRequest) -> ExplorerPicture:
     """Draw the first samples of a seed, as `equipoise sample` does."""
     prompt = request.prompt if isinstance(request, PromptRequest) else None
     samples = this.generator.sample(
@@ -88,10 +88,12 @@ def explore_grid(this: Exploration, request: GridRequest | PromptRequest) -> Pic
     )
     words = ["--count", str(request.count), "--seed", str(request.seed), *(["--prompt", prompt] if prompt else [])]
     content, media_type = draw(samples, this.generator, request.columns)
-    return Picture(content, this.command("sample", *words, "--out", f"samples{_ending(media_type)}"), media_type)
+    return ExplorerPicture(
+        content, this.command("sample", *words, "--out", f"samples{_ending(media_type)}"), media_type
+    )
 
 
-def explore_seeds(this: Exploration, request: SeedsRequest) -> Picture:
+def explore_seeds(this: ExplorationContext, request: SeedsRequest) -> ExplorerPicture:
     """Draw samples by their names."""
     references = this.names(request.samples)
     space = space_of_samples(this.generator, references, sampling=this.sampling)
@@ -100,10 +102,10 @@ def explore_seeds(this: Exploration, request: SeedsRequest) -> Picture:
         return save_latents(this, space, selected.latents, selected.labels)
     content, media_type = draw(space.generate(selected.latents, selected.labels), this.generator, request.columns)
     words = ["--samples", command_names(request.samples), "--out", f"samples{_ending(media_type)}"]
-    return Picture(content, this.command("sample", *words), media_type)
+    return ExplorerPicture(content, this.command("sample", *words), media_type)
 
 
-def explore_plane(this: Exploration, request: PlaneRequest) -> Picture:
+def explore_plane(this: ExplorationContext, request: PlaneRequest) -> ExplorerPicture:
     """Draw a point of the plane of seeds, or a grid around it."""
     left = request.x - (request.columns - 1) // 2 * request.spacing
     top = request.y - (request.rows - 1) // 2 * request.spacing
@@ -120,10 +122,10 @@ def explore_plane(this: Exploration, request: PlaneRequest) -> Picture:
     words = [f"--plane={format_value(x)},{format_value(y)}" for x, y in points]
     words += ["--space", request.space] if request.space else []
     command = this.command("sample", *words, "--out", f"plane{_ending(media_type)}") if len(points) <= 16 else ""
-    return Picture(content, command, media_type)
+    return ExplorerPicture(content, command, media_type)
 
 
-def explore_interpolation(this: Exploration, request: InterpolateRequest) -> Picture:
+def explore_interpolation(this: ExplorationContext, request: InterpolateRequest) -> ExplorerPicture:
     """Draw rows of samples between two each, or a film of them that goes there and back."""
     if len(request.start) != len(request.end):
         raise SettingError(f"there are {len(request.start)} starts and {len(request.end)} ends; give the same number")
@@ -137,15 +139,15 @@ def explore_interpolation(this: Exploration, request: InterpolateRequest) -> Pic
             film_frame(samples.numpy()) for samples in generate_film(space, ends, request.length, space.interpolation)
         ]
         command = this.command("interpolate", *words, "--out", "film.mp4", steps_flag="--sampling-steps")
-        return Picture(_encode_film(frames), command, FILM)
+        return ExplorerPicture(_encode_film(frames), command, FILM)
     samples = generate_strip(space, ends[0], ends[1], request.length, space.interpolation)
     content, media_type = draw(samples.flatten(0, 1), this.generator, request.length)
     out = f"strip{_ending(media_type)}"
     command = this.command("interpolate", *words, "--out", out, steps_flag="--sampling-steps")
-    return Picture(content, command, media_type)
+    return ExplorerPicture(content, command, media_type)
 
 
-def save_latents(this: Exploration, space: Space, latents: Tensor, labels: Tensor | None) -> Picture:
+def save_latents(this: ExplorationContext, space: Space, latents: Tensor, labels: Tensor | None) -> ExplorerPicture:
     """Return a file of one latent, or of its styles, from which `equipoise sample --samples FILE` draws it again."""
     if len(latents) != 1:
         raise SettingError(f"these are {len(latents)} samples; a file of latents holds one, select it first")
@@ -154,7 +156,7 @@ def save_latents(this: Exploration, space: Space, latents: Tensor, labels: Tenso
     else:
         content = encode_latents(latents, labels, this.generator)
     command = this.command("sample", "--samples", "latents.safetensors", "--out", "sample.png")
-    return Picture(content, command, LATENTS)
+    return ExplorerPicture(content, command, LATENTS)
 
 
 def draw(samples: Tensor, generator: Generator, columns: int | None) -> tuple[bytes, str]:

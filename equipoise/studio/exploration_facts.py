@@ -3,10 +3,11 @@
 from typing import Literal
 
 from equipoise.core.data import DataSpec
-from equipoise.inference.run_weights import StepChoice, parse_step
-from equipoise.studio.open_runs import OpenRun, available_steps
+from equipoise.inference.run_weights import StepChoice, parse_step, saved_steps
+from equipoise.runs.run import Run
+from equipoise.studio.open_runs import OpenRun
 
-SampleKind = Literal["image", "text", "sequence", "point"]
+SampleForm = Literal["image", "text", "sequence", "point"]
 MOST_CLASS_NAMES = 1000
 CAPTIONS = 12
 
@@ -19,7 +20,7 @@ def describe(run: OpenRun) -> dict[str, object]:
     is_generated = model.source is None
     return {
         "step": generator.step,
-        "steps": sorted({*available_steps(run.folder), generator.step}),
+        "steps": sorted({*saved_steps(Run(run.folder)), generator.step}),
         "model": model.name,
         "samples": kind_of(spec),
         "shape": list(spec.shape),
@@ -37,7 +38,7 @@ def describe(run: OpenRun) -> dict[str, object]:
     }
 
 
-def kind_of(spec: DataSpec) -> SampleKind:
+def kind_of(spec: DataSpec) -> SampleForm:
     """Return what kind of samples a run has."""
     if spec.vocabulary is not None:
         return "text"

@@ -25,7 +25,7 @@ from equipoise.studio.frames import Frame, read_frame
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from equipoise.studio.exploration import Exploration, Picture
+    from equipoise.studio.exploration import ExplorationContext, ExplorerPicture
     from equipoise.studio.explore_requests import AnyExploreRequest, ProjectRequest
     from equipoise.studio.picture_exploration import ProjectionJob
 
@@ -84,18 +84,20 @@ class ExplorerService:
                 return Frame({"values": exploration_facts.describe(self._runs.open(folder, step))})
             case "neighbours":
                 return Frame({"type": "image/png"}, self._draw_neighbours(folder, message.content))
+            case "reals":
+                return Frame({"type": "image/png"}, _draw_reals(folder, values))
             case "job":
                 return self._answer_about_job(str(values["job"]), str(values["part"]))
         raise ValueError(f"no action {values.get('action')}")
 
     def _explore(self, folder: Path, body: bytes) -> Frame:
-        from equipoise.studio.exploration import Exploration
+        from equipoise.studio.exploration import ExplorationContext
         from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest
 
         request = ExploreRequest.model_validate_json(body).root
         run = self._runs.open(folder, request.step)
         styles = {name: job.styles for name, job in self._jobs.items() if job.styles is not None}
-        this = Exploration(run, request, styles)
+        this = ExplorationContext(run, request, styles)
         if isinstance(request, ProjectRequest):
             return Frame({"job": self._start_job(this, request), "step": run.generator.step})
         return _picture_frame(_draw(this, request), run.generator.step)
@@ -110,7 +112,7 @@ class ExplorerService:
             self._train = (folder, load_drawn_images(Run(folder)))
         return draw_nearest(picture, self._train[1])
 
-    def _start_job(self, this: "Exploration", request: "ProjectRequest") -> str:
+    def _start_job(self, this: "ExplorationContext", request: "ProjectRequest") -> str:
         from equipoise.studio.picture_exploration import ProjectionJob
 
         if self.is_busy:
@@ -136,7 +138,17 @@ class ExplorerService:
         return Frame({"values": job.describe()})
 
 
-def _draw(this: "Exploration", request: "AnyExploreRequest") -> "Picture":
+def _draw_reals(folder: Path, values: Mapping[str, object]) -> bytes:
+    from equipoise.runs.run import Run
+    from equipoise.studio.reals import draw_reals
+
+    columns, limit = values["columns"], values["limit"]
+    assert isinstance(columns, int)
+    assert isinstance(limit, int)
+    return draw_reals(Run(folder), columns, limit)
+
+
+def _draw(this: "ExplorationContext", request: "AnyExploreRequest") -> "ExplorerPicture":
     from equipoise.studio import exploration, picture_exploration, style_exploration
     from equipoise.studio.explore_requests import (
         ArithmeticRequest,
@@ -170,7 +182,7 @@ def _draw(this: "Exploration", request: "AnyExploreRequest") -> "Picture":
     raise ValueError(f"no kind {request.kind}")
 
 
-def _picture_frame(picture: "Picture", step: int) -> Frame:
+def _picture_frame(picture: "ExplorerPicture", step: int) -> Frame:
     return Frame({"type": picture.media_type, "command": picture.command, "step": step}, picture.content)
 
 

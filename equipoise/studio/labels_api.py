@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import quote
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -96,54 +97,71 @@ class BlindPairs:
 
 def routes(studio: Studio) -> list[Route]:
     """Return the routes of annotations and labels."""
-    pairs = BlindPairs()
+    notes = _NoteRoutes(studio)
+    run = "/api/runs/{run}"
+    return [
+        Route(f"{run}/annotations", notes.annotate, methods=["POST"]),
+        Route(f"{run}/chosen", notes.choose, methods=["GET", "POST"]),
+        Route(f"{run}/pair", notes.draw_pair),
+        Route(f"{run}/pair/{{pair}}/{{side}}.png", notes.show_side),
+        Route(f"{run}/labels", notes.show_labels),
+        Route(f"{run}/labels", notes.label, methods=["POST"]),
+    ]
 
-    async def annotate(request: Request) -> Response:
-        folder, body = _folder(studio, request), await read_body(request, AnnotationsBody)
+
+@dataclass(frozen=True, slots=True)
+class _NoteRoutes:
+    """The routes, with the pairs that were shown."""
+
+    studio: Studio
+    pairs: BlindPairs = field(default_factory=BlindPairs)
+
+    async def annotate(self, request: Request) -> Response:
+        folder, body = self._folder(request), await read_body(request, AnnotationsBody)
         changed = await run_in_threadpool(change_annotations, folder, **body.model_dump())
         return json_response(changed.to_json())
 
-    async def choose(request: Request) -> Response:
-        folder = _folder(studio, request)
+    async def choose(self, request: Request) -> Response:
+        folder = self._folder(request)
         if request.method == "POST":
             body = await read_body(request, ChosenBody)
             if body.step is None:
                 clear_chosen(folder)
             else:
-                await _check_weights(studio, folder, body.step)
+                await _check_weights(self.studio, folder, body.step)
                 choose_step(folder, body.step, body.note)
         return json_response(_chosen(folder))
 
-    def draw_pair(request: Request) -> Response:
-        folder, run = _folder(studio, request), request.path_params["run"]
+    def draw_pair(self, request: Request) -> Response:
+        folder, run = self._folder(request), request.path_params["run"]
         a, b = _two_steps(request)
         answered, number = answered_pairs(read_labels(folder), a, b), int_parameter(request, "n", 0, 0, MOST_NUMBERS)
         while f"0/{number}" in answered and number < MOST_NUMBERS:
             number += 1
-        name = pairs.draw(run, f"0/{number}", (a, b))
-        sides = {side: f"/api/runs/{run}/pair/{name}/{side}.png" for side in get_args(Side)}
+        name = self.pairs.draw(run, f"0/{number}", (a, b))
+        sides = {side: f"/api/runs/{quote(run, safe='')}/pair/{name}/{side}.png" for side in get_args(Side)}
         return json_response({"pair": name, "n": number, "sample": f"0/{number}", **sides})
 
-    async def show_side(request: Request) -> Response:
-        folder, run, side = _folder(studio, request), request.path_params["run"], request.path_params["side"]
-        pair = pairs.find(run, request.path_params["pair"])
+    async def show_side(self, request: Request) -> Response:
+        folder, run, side = self._folder(request), request.path_params["run"], request.path_params["side"]
+        pair = self.pairs.find(run, request.path_params["pair"])
         step = pair.left if side == "left" else pair.right
-        return png_response(await draw_named_sample(studio, folder, run, pair.sample, step))
+        return png_response(await draw_named_sample(self.studio, folder, run, pair.sample, step))
 
-    async def label(request: Request) -> Response:
-        folder, body = _folder(studio, request), await read_body(request, LabelBody)
+    async def label(self, request: Request) -> Response:
+        folder, body = self._folder(request), await read_body(request, LabelBody)
         if body.kind == "mark":
             mark = _mark(body)
             await run_in_threadpool(append_label, folder, mark)
             return json_response({"marks": marks_of(await run_in_threadpool(read_labels, folder), mark.step)})
-        pair = pairs.find(request.path_params["run"], body.pair)
+        pair = self.pairs.find(request.path_params["run"], body.pair)
         await run_in_threadpool(append_label, folder, _pair_label(pair, body))
         labels = await run_in_threadpool(read_labels, folder)
         counts = asdict(count_pairs(labels, pair.left, pair.right))
         return json_response({**counts, "left": pair.left, "right": pair.right})
 
-    def show_labels(request: Request) -> Response:
-        folder = _folder(studio, request)
+    def show_labels(self, request: Request) -> Response:
+        folder = self._folder(request)
         labels = read_labels(folder)
         if "a" in request.query_params:
             return json_response(asdict(count_pairs(labels, *_two_steps(request))))
@@ -151,15 +169,8 @@ def routes(studio: Studio) -> list[Route]:
         chosen = {"steps": saved_steps(folder), "chosen": _chosen(folder), "labels": len(labels)}
         return json_response({**chosen, "marks": marks_of(labels, step)})
 
-    run = "/api/runs/{run}"
-    return [
-        Route(f"{run}/annotations", annotate, methods=["POST"]),
-        Route(f"{run}/chosen", choose, methods=["GET", "POST"]),
-        Route(f"{run}/pair", draw_pair),
-        Route(f"{run}/pair/{{pair}}/{{side}}.png", show_side),
-        Route(f"{run}/labels", show_labels),
-        Route(f"{run}/labels", label, methods=["POST"]),
-    ]
+    def _folder(self, request: Request) -> Path:
+        return self.studio.runs.run(request.path_params["run"]).folder
 
 
 async def draw_named_sample(studio: Studio, folder: Path, run: str, sample: str, step: int) -> bytes:
@@ -176,10 +187,6 @@ def saved_steps(folder: Path) -> list[int]:
     except OSError:
         return []
     return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"step-(\d+)", name)))
-
-
-def _folder(studio: Studio, request: Request) -> Path:
-    return studio.runs.run(request.path_params["run"]).folder
 
 
 def _two_steps(request: Request) -> tuple[int, int]:

@@ -9,12 +9,9 @@ from typing import TypeVar, cast
 from equipoise.errors import RunError, SettingError
 from equipoise.inference.generator import Generator, load
 from equipoise.inference.latent_space import SampleId
-from equipoise.inference.run_weights import StepChoice
+from equipoise.inference.run_weights import StepChoice, files_of_selection
 from equipoise.inference.spaces import SampleReference
-from equipoise.runs.annotations import CHOSEN_FILE
-from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, Run
-from equipoise.training import checkpoint
-from equipoise.training.weight_files import weights_path
+from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 MOST_GENERATORS = 3
 """Number of generators that stay in memory."""
@@ -57,11 +54,6 @@ class OpenRuns:
         return run
 
 
-def available_steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints of a run, ascending."""
-    return [int(path.name.removeprefix("step-")) for path in checkpoint.find(Run(folder).checkpoints)]
-
-
 def parse_names(names: tuple[str, ...], projections: Mapping[str, Path]) -> list[SampleReference]:
     """Return samples by their names: SEED/NUMBER, or @JOB of a projection. Raises SettingError for an unknown job."""
     result: list[SampleReference] = []
@@ -78,15 +70,9 @@ def parse_names(names: tuple[str, ...], projections: Mapping[str, Path]) -> list
 
 def _stamp(folder: Path, step: StepChoice | None) -> Stamp:
     """Return the times of the files that decide which weights a step selects. Raises RunError for a deleted run."""
-    checkpoints = folder / CHECKPOINTS_FOLDER
-    own = {"best": EVENTS_FILE, "chosen": CHOSEN_FILE}.get(str(step))
-    if isinstance(step, int):
-        paths = [checkpoints / checkpoint.folder_name(step)]
-    else:
-        paths = [checkpoints, *([folder / own] if own else [])]
     if not (folder / EXPERIMENT_FILE).is_file():
         raise RunError(f"the run {folder} does not exist any more; list the runs again")
-    return tuple(map(_time, (folder / EXPERIMENT_FILE, weights_path(folder, "generator"), *paths)))
+    return tuple(map(_time, files_of_selection(Run(folder), step)))
 
 
 def _time(path: Path) -> int:

@@ -20,7 +20,7 @@ from equipoise.inference.style_files import encode_styles
 from equipoise.inference.style_space import require_styles
 from equipoise.inference.translation import TranslationRequest, input_shape, translate
 from equipoise.report.style_sheets import draw_captioned
-from equipoise.studio.exploration import Exploration, Picture
+from equipoise.studio.exploration import ExplorationContext, ExplorerPicture
 from equipoise.studio.explore_requests import ProjectRequest, TranslateRequest
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -29,7 +29,7 @@ MAX_UPLOADED_PIXELS = 32_000_000
 JobState = Literal["running", "finished", "failed", "cancelled"]
 
 
-def explore_translation(this: Exploration, request: TranslateRequest) -> Picture:
+def explore_translation(this: ExplorationContext, request: TranslateRequest) -> ExplorerPicture:
     """Translate a picture, as `equipoise translate` does."""
     input_shape(this.generator, back=request.back)  # raises for a model that does not translate
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def explore_translation(this: Exploration, request: TranslateRequest) -> Picture
         content = target.read_bytes()
     words = ["picture.png", *(["--fit", request.fit] if request.fit else [])]
     words += ["--back"] * request.back + ["--grey"] * request.grey + ["--out", "translated.png"]
-    return Picture(content, this.command("translate", *words))
+    return ExplorerPicture(content, this.command("translate", *words))
 
 
 def write_upload(content: bytes, folder: Path) -> Path:
@@ -68,7 +68,7 @@ def write_upload(content: bytes, folder: Path) -> Path:
 class ProjectionJob:
     """A projection under way. `step`, `steps`: progress. `notes`: information for the user. `styles`: file, if done."""
 
-    this: Exploration
+    this: ExplorationContext
     request: ProjectRequest
     folder: Path
     state: JobState = "running"
@@ -118,7 +118,7 @@ class ProjectionJob:
             "distance_name": None if result is None else result.distance_name,
         }
 
-    def picture(self) -> Picture:
+    def picture(self) -> ExplorerPicture:
         """Draw the picture, and its projection when that is finished."""
         if self._target is None:
             raise SettingError("the picture is not read yet; try again in a moment")
@@ -128,7 +128,7 @@ class ProjectionJob:
         words += ["--fit", self.request.fit] if self.request.fit else []
         command = self.this.command("project", *words, "--out", "projected.png")
         captions = ["image", "projection"][: len(pictures)]
-        return Picture(draw_captioned(torch.stack(pictures).numpy(), captions, 2), command)
+        return ExplorerPicture(draw_captioned(torch.stack(pictures).numpy(), captions, 2), command)
 
     def _run(self) -> Steps[Preparation, None, None]:
         request, generator = self.request, self.this.generator

@@ -20,8 +20,8 @@ from equipoise.inference.style_space import (
 from equipoise.report.style_sheets import draw_directions, draw_mixed
 from equipoise.runs.labels import marks_of, read_labels
 from equipoise.studio.exploration import (
-    Exploration,
-    Picture,
+    ExplorationContext,
+    ExplorerPicture,
     command_names,
     draw,
     format_value,
@@ -33,7 +33,7 @@ from equipoise.studio.explore_requests import ArithmeticRequest, DirectionsReque
 MarkedSide = Literal["keep", "flaw"]
 
 
-def explore_mix(this: Exploration, request: MixRequest) -> Picture:
+def explore_mix(this: ExplorationContext, request: MixRequest) -> ExplorerPicture:
     """Draw samples with some layers of the row's sample and the others of the column's, as `equipoise mix`."""
     require_drawable(this.generator)
     space = SpaceW(this.generator, this.sampling)
@@ -50,10 +50,10 @@ def explore_mix(this: Exploration, request: MixRequest) -> Picture:
     content = draw_mixed(cells.numpy(), sources[0], sources[1], [captions[:split], captions[split:]])
     words = ["--rows", command_names(request.rows), "--columns", command_names(request.columns)]
     words += [] if request.layers is None else ["--layers", f"{layers[0]}-{layers[-1]}"]
-    return Picture(content, this.command("mix", *words, "--out", "mixed.png"))
+    return ExplorerPicture(content, this.command("mix", *words, "--out", "mixed.png"))
 
 
-def explore_directions(this: Exploration, request: DirectionsRequest) -> Picture:
+def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> ExplorerPicture:
     """Draw samples along principal components of w, or from samples of one kind to those of another."""
     if request.source == "labels":
         return _along_labels(this, request)
@@ -76,10 +76,10 @@ def explore_directions(this: Exploration, request: DirectionsRequest) -> Picture
     words += ["--extent", format_value(request.extent)]
     words += [] if request.start is None else ["--from", command_names([request.start])]
     words += [] if layers is None else ["--layers", f"{layers[0]}-{layers[-1]}"]
-    return Picture(content, this.command("explore", *words, "--out", "directions.png"))
+    return ExplorerPicture(content, this.command("explore", *words, "--out", "directions.png"))
 
 
-def explore_arithmetic(this: Exploration, request: ArithmeticRequest) -> Picture:
+def explore_arithmetic(this: ExplorationContext, request: ArithmeticRequest) -> ExplorerPicture:
     """Draw the sample of sums and differences of mean latents, alone or between its eight neighbours."""
     space = this.space(request.space)
     groups = [
@@ -95,7 +95,7 @@ def explore_arithmetic(this: Exploration, request: ArithmeticRequest) -> Picture
     square = torch.cat([neighbours[:4], latent[None], neighbours[4:]])
     labels = None if first is None else first[:1].repeat_interleave(9, dim=0)
     content, media_type = draw(space.generate(square, labels), this.generator, 3)
-    return Picture(content, this.command("arithmetic", *_arithmetic_words(request)), media_type)
+    return ExplorerPicture(content, this.command("arithmetic", *_arithmetic_words(request)), media_type)
 
 
 def _arithmetic_words(request: ArithmeticRequest) -> list[str]:
@@ -104,7 +104,7 @@ def _arithmetic_words(request: ArithmeticRequest) -> list[str]:
     return [*words, *(["--space", request.space] if request.space else []), "--out", "result.png"]
 
 
-def _components(this: Exploration, request: DirectionsRequest, count: int) -> StyleDirections:
+def _components(this: ExplorationContext, request: DirectionsRequest, count: int) -> StyleDirections:
     """Return the first principal components of w, which are computed once for each class."""
     styles = this.run.once(("styles", request.label), lambda: sample_styles(this.generator, request.label))
     return this.run.once(("components", request.label, count), lambda: find_directions(styles, count))
@@ -118,7 +118,7 @@ def _move_by(styles: Tensor, directions: StyleDirections, amounts: Sequence[floa
     return styles + mask * change
 
 
-def _along_labels(this: Exploration, request: DirectionsRequest) -> Picture:
+def _along_labels(this: ExplorationContext, request: DirectionsRequest) -> ExplorerPicture:
     """Draw a strip from samples marked as flaws to those marked as good, through a sample or the middle of both."""
     space = this.space(request.space)
     plus, minus = request.plus or _marked(this, "keep"), request.minus or _marked(this, "flaw")
@@ -138,10 +138,10 @@ def _along_labels(this: Exploration, request: DirectionsRequest) -> Picture:
     latents = torch.stack([middle + amount * change for amount in amounts])
     conditions = None if label is None else label.repeat_interleave(len(latents), dim=0)
     content, media_type = draw(space.generate(latents, conditions), this.generator, request.length)
-    return Picture(content, media_type=media_type)
+    return ExplorerPicture(content, media_type=media_type)
 
 
-def _marked(this: Exploration, mark: MarkedSide) -> tuple[str, ...]:
+def _marked(this: ExplorationContext, mark: MarkedSide) -> tuple[str, ...]:
     """Return the samples of this step with a mark. Raises SettingError without any."""
     marks = marks_of(read_labels(this.run.folder), this.generator.step)
     names = tuple(sample for sample, each in marks.items() if each == mark)
@@ -155,10 +155,15 @@ def _marked(this: Exploration, mark: MarkedSide) -> tuple[str, ...]:
 
 
 def _single_picture(
-    this: Exploration, space: Space, latents: Tensor, labels: Tensor | None, save: str, command: Sequence[str] = ()
-) -> Picture:
+    this: ExplorationContext,
+    space: Space,
+    latents: Tensor,
+    labels: Tensor | None,
+    save: str,
+    command: Sequence[str] = (),
+) -> ExplorerPicture:
     """Draw one sample, or save its latent. `command`: words of the command that makes it again, if there is one."""
     if save == "latents":
         return save_latents(this, space, latents, labels)
     content, media_type = draw(space.generate(latents, labels), this.generator, 1)
-    return Picture(content, this.command(command[0], *command[1:]) if command else "", media_type)
+    return ExplorerPicture(content, this.command(command[0], *command[1:]) if command else "", media_type)

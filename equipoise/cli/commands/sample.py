@@ -76,6 +76,16 @@ def add_arguments(parser: Parser) -> None:
         help="what the samples show, in words of the training captions, for a model such as gigagan; repeat it for "
         "several prompts: a row or a subfolder each; default: captions of held-out data in turn",
     )
+    _add_selection_flags(parser)
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
+    )
+    add_force_flag(parser)
+    add_json_flag(parser)
+
+
+def _add_selection_flags(parser: Parser) -> None:
+    """Add the flags that select other samples than the first ones of a seed."""
     parser.add_argument(
         "--samples",
         metavar="NUMBERS",
@@ -91,11 +101,6 @@ def add_arguments(parser: Parser) -> None:
         "mixture of four; may be repeated; write --plane=X,Y if X is negative",
     )
     add_space_flag(parser)
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed; the same seed gives the same samples; default: 0"
-    )
-    add_force_flag(parser)
-    add_json_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
