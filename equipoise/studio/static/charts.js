@@ -78,7 +78,7 @@ export class Chart {
     this.table = h("div", { class: "scroll" });
     const details = h("details", { ontoggle: () => this.#fillTable() }, h("summary", {}, "Numbers"), this.table);
     this.details = details;
-    this.element = h("figure", { class: "chart", tabindex: 0, role: "group", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
+    this.element = h("figure", { class: "chart", tabindex: 0, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       "aria-label": `Chart: ${title}. Left and right arrow keys move the clock.` },
     h("figcaption", {}, h("h3", { title: options.help ?? null }, title), options.unit && h("small", { class: "muted" }, options.unit), this.legend),
     this.place, details);

@@ -37,10 +37,18 @@ export function createHealth(clock, requests) {
       h("p", {}, item.evidence),
       done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map((remedy) => `step ${number(remedy.step)}: ${remedy.why || `rung ${remedy.rung}`}${remedy.restored === null ? "" : `, back to step ${number(remedy.restored)}`}. `)),
       item.advice && h("p", { class: "muted" }, h("b", {}, "Advice: "), item.advice),
-      running && h("div", { class: "toolbar" }, (item.changes ?? []).map(({ knob, value }) => {
-        const state = details?.knobs.find((other) => other.name === knob);
-        return state && !state.frozen && state.value !== value && h("button", { type: "button", class: "small", onclick: () => requests.turn(knob, value, state.manual) }, `Set ${knob} to ${number(value)}`);
-      })));
+      running && item.until === null && adviceButtons(item.symptom));
+  }
+
+  /** Buttons that hold the knobs which repair would change, loaded when the finding is shown. @param {string} symptom */
+  function adviceButtons(symptom) {
+    const place = h("div", { class: "toolbar" });
+    get(runPath(requests.id, "/advice"), { symptom }).then(({ changes }) => {
+      fill(place, /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) => h("button", { type: "button", class: "small",
+        title: "Hold the knob at this value until you release it", onclick: () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null) },
+      `Set ${knob} from ${number(from)} to ${number(to)}`)));
+    }, () => {});
+    return place;
   }
 
   return {

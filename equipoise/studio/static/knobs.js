@@ -94,8 +94,8 @@ class KnobRow {
       if (before === null) requests.release(knob.name); else requests.turn(knob.name, before, null);
     } }, "Undo");
     this.state = h("span", { class: "knob-state" });
-    this.element = h("li", { class: "knob", "data-knob": knob.name }, h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box, h("small", { class: "muted unit" }, knob.unit)),
-      h("div", { class: "slider" }, this.slider, this.ghost), h("small", { class: "muted help", id: `${id}-help` }, `${knob.help} · ${knob.off ? "off, " : ""}${number(knob.low)} to ${number(knob.high)}`),
+    this.element = h("li", { class: "knob", "data-knob": knob.name }, h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box),
+      h("div", { class: "slider" }, this.slider, this.ghost), h("small", { class: "muted help", id: `${id}-help` }, `${knob.help} · ${knob.off ? "off, " : ""}${number(knob.low)} to ${number(knob.high)} ${knob.unit}`),
       h("div", { class: "toolbar knob-actions" }, this.set, this.cancel, this.release, this.undo));
     this.enabled = true;
   }

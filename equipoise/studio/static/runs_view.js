@@ -68,22 +68,30 @@ export async function mount(root, { query }) {
     return inState && (chosen.archived || !row.archived) && chosen.q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
 
-  /** @param {Row} row */
+  /** The element of a row; cells that stay the same are not touched, so that the focus survives news. @param {Row} row */
   function rowElement(row) {
     const text = JSON.stringify([row, ago(row.updated)]), old = shown.get(row.id);
     if (old?.text === text) return old.element;
-    const element = old?.element ?? h("tr");
-    if (!element.contains(document.activeElement) || !old) {
-      const box = h("input", { type: "checkbox", checked: selected.has(row.id), "aria-label": `Select ${row.id}`, onchange: () => {
-        if (box.checked) selected.add(row.id); else selected.delete(row.id);
-        showSelection();
-      } });
-      fill(element, h("td", {}, box), Object.values(COLUMNS).map(({ cell, right }) => h("td", { class: right ? "right" : null }, cell(row))),
-        h("td", { class: "right nowrap" }, h("button", { type: "button", class: "quiet small", "aria-label": `Tags and note of ${row.id}`, title: "Tags and note", onclick: () => edit(row) }, "✎"),
-          h("button", { type: "button", class: "quiet small", onclick: () => annotate(row, { archived: !row.archived }) }, row.archived ? "Restore" : "Archive")));
-      shown.set(row.id, { text, element });
-    }
+    const element = old?.element ?? newRow(row.id);
+    Object.values(COLUMNS).forEach(({ cell, right }, index) => {
+      const next = h("td", { class: right ? "right" : null }, cell(row)), current = element.children[index + 1];
+      if (!current.isEqualNode(next)) current.replaceWith(next);
+    });
+    /** @type {HTMLElement} */ (element.querySelector(".archive")).textContent = row.archived ? "Restore" : "Archive";
+    shown.set(row.id, { text, element });
     return element;
+  }
+
+  /** A row without numbers. @param {string} id */
+  function newRow(id) {
+    const current = () => /** @type {Row} */ (rows.find((row) => row.id === id));
+    const box = h("input", { type: "checkbox", "aria-label": `Select ${id}`, onchange: () => {
+      if (box.checked) selected.add(id); else selected.delete(id);
+      showSelection();
+    } });
+    return h("tr", {}, h("td", {}, box), Object.keys(COLUMNS).map(() => h("td")), h("td", { class: "right nowrap" },
+      h("button", { type: "button", class: "quiet small", "aria-label": `Tags and note of ${id}`, title: "Tags and note", onclick: () => edit(current()) }, "✎"),
+      h("button", { type: "button", class: "quiet small archive", onclick: () => annotate(current(), { archived: !current().archived }) })));
   }
 
   function showSelection() {

@@ -120,6 +120,7 @@ function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints
     symptoms.set(finding.label, [...(symptoms.get(finding.label) ?? []), mark]);
   }
   const change = (/** @type {Turn} */ turn) => h("span", {}, h("code", {}, turn.knob), ` ${number(turn.from)} → ${number(turn.to)}`, h("span", { class: "muted" }, ` by ${turn.by}${turn.why ? `: ${turn.why}` : ""}`), turn.count && turn.count > 1 && ` (${turn.count} changes)`);
+  const best = checkpoints.findLast((item) => item.best);
   /** @type {[string, Mark[]][]} */
   const lanes = [
     ...symptoms,
@@ -128,7 +129,10 @@ function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints
     ["Manual", manual.map((entry) => ({ from: entry.step, kind: "manual", mark: "✎", label: `${entry.action} ${entry.knob}`, why: h("span", {}, `${entry.by || "A person"}: ${entry.action} `, h("code", {}, entry.knob), entry.value !== null && ` ${number(entry.value)}`, entry.note && ` “${entry.note}”`, entry.refused && h("span", { class: "error" }, ` refused: ${entry.refused}`)) }))],
     ["Controller", turns.filter((turn) => turn.by !== "manual").map((turn) => ({ from: turn.step, kind: "turn", label: `${turn.knob} ${number(turn.from)} → ${number(turn.to)}`, why: change(turn) }))],
     ["Evaluations", evaluations.map((item) => ({ from: item.step, kind: "evaluation", label: `${item.metric} ${number(item.value)}`, why: h("span", {}, h("code", {}, item.metric), ` ${number(item.value)}`, h("span", { class: "muted" }, `, ${item.better} is better`)) }))],
-    ["Checkpoints", checkpoints.map((item) => ({ from: item.step, kind: item.best ? "checkpoint best" : item.present ? "checkpoint" : "checkpoint gone", mark: item.best ? "★" : "", label: item.best ? "best checkpoint" : item.present ? "checkpoint" : "checkpoint, removed since", why: h("span", {}, `Checkpoint${item.best ? ", the best of the run" : ""}${item.present ? "" : "; its file was removed since"}.`) }))],
+    ["Checkpoints", checkpoints.map((item) => {
+      const [kind, label] = item === best ? ["checkpoint best", "best checkpoint"] : item.present ? ["checkpoint", "checkpoint"] : ["checkpoint gone", "checkpoint, removed since"];
+      return { from: item.step, kind, mark: item === best ? "★" : "", label, why: h("span", {}, `${label[0].toUpperCase()}${label.slice(1)}.`) };
+    })],
     ["Resumed", resumes.map((item) => ({ from: item.step, kind: "resume", mark: "▶", label: "resumed", why: h("span", {}, "The run was resumed here.") }))],
   ];
   return lanes.filter(([, marks]) => marks.length);

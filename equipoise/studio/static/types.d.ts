@@ -30,7 +30,6 @@ interface SeriesAnswer { x: number[]; steps?: number[]; series: Record<string, B
 
 interface TimelineFinding {
   symptom: string; label: string; severity: number; since: number; until: number | null; evidence: string; advice: string;
-  changes?: { knob: string; value: number }[];
 }
 
 interface Remedy {
