@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -146,7 +147,18 @@ def _sample_routes(studio: Studio) -> list[Route]:
         run, scale = studio.runs.open(request.path_params["run"]), int_parameter(request, "scale", 1, 1, 16)
         return png_response(draw_sample(run, request.path_params["step"], request.path_params["index"], scale))
 
+    async def show_reals(request: Request) -> Response:
+        run = await run_in_threadpool(studio.runs.run, request.path_params["run"])
+        size = {
+            "columns": int_parameter(request, "columns", 8, 1, 64),
+            "limit": int_parameter(request, "limit", 64, 1, 256),
+        }
+        return png_response(
+            (await studio.explorer.request({"action": "reals", "folder": str(run.folder), **size})).content
+        )
+
     return [
+        Route("/api/runs/{run}/reals.png", show_reals),
         Route("/api/runs/{run}/samples", show_samples),
         Route("/api/runs/{run}/samples/{step:int}.png", show_grid),
         Route("/api/runs/{run}/samples/{step:int}/{index:int}.png", show_sample),

@@ -148,7 +148,7 @@ def _draw_plot(run: LiveRun, samples: Samples) -> Image.Image:
         return _draw_texts(samples.texts)
     values = samples.values
     if values is not None and values.ndim == 2 and values.shape[1] == 2:
-        return _draw_points(values[:MOST_POINTS], _limits(run))
+        return draw_points(values[:MOST_POINTS], _limits(run))
     if values is not None and values.size == len(values):
         return _draw_bars(values.ravel(), _limits(run))
     raise RunError(samples.shape_note)
@@ -165,9 +165,10 @@ def _limits_of(folder: Path, step: int, run: LiveRun) -> tuple[float, float]:
     return value_limits([load_samples(run.run, _line_of(run, step))])
 
 
-def _draw_points(
+def draw_points(
     values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", limits: tuple[float, float]
 ) -> Image.Image:
+    """Draw points (N, 2) as dots; `limits`: range of both axes."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     draw = ImageDraw.Draw(image, "RGBA")
     finite = values[np.isfinite(values).all(axis=1)]
