@@ -2,7 +2,7 @@
 
     python benchmarks/starter.py pictures          fetch the pictures that the weights are trained on
     python benchmarks/starter.py train             train them: 20 CPU minutes of one thread
-    python benchmarks/starter.py pack              write equipoise/experiment/starters/colour64.safetensors
+    python benchmarks/starter.py pack              write them to equipoise/experiment/starter_weights
     python benchmarks/photographs.py sets          fetch the pictures of the measurement
     python benchmarks/starter.py measure --workers 2
     python benchmarks/starter.py page              rewrite starter.md
@@ -18,6 +18,7 @@ weights of the starter (Mo, Cho and Shin 2020, "Freeze the Discriminator").
 import argparse
 import dataclasses
 import hashlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,8 @@ from _picture_sets import CACHE, SIDE, fetch, read, square
 from _results import HERE, Item, Results, environment, table, write
 from photographs import WINNER, work
 from PIL import Image, ImageDraw
+
+from equipoise.experiment.starter import FOLDER
 
 STEPS = 16_900
 """20 CPU minutes of one thread."""
@@ -98,6 +101,33 @@ def train(cache: Path) -> None:
     start = ["train", str(pictures(cache)), *settings, "--out", str(run)]
     command = ["resume", str(run)] if run.exists() else start
     subprocess.run([sys.executable, "-m", "equipoise", *command], env=environment(1), check=True)
+
+
+def pack(cache: Path) -> None:
+    """Write the weights, and no more of the run than is needed to start from it, to the package."""
+    from equipoise.runs.artifacts import encode_json, write_text
+    from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
+    from equipoise.training import checkpoint
+
+    run = Run(cache / "starter" / "run")
+    path = checkpoint.latest(run.folder)
+    if path is None:
+        sys.exit(f"{run.folder} has no checkpoint; run: python benchmarks/starter.py train")
+    saved, experiment = checkpoint.read(path), run.experiment()
+    weights = {name: value for name, value in saved.tensors.items() if name.startswith("network/")}
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    checkpoint.write(FOLDER / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(saved.step, weights, {"step": saved.step}))
+    kept = {name: experiment[name] for name in ("model", "batch_size", "steps", "seed", "format", "versions")}
+    write_text(FOLDER / EXPERIMENT_FILE, encode_json(kept, EXPERIMENT_FILE))
+    write_text(FOLDER / "LICENSES.txt", LICENSES)
+
+
+LICENSES = f"""The weights in this folder were trained on these pictures, none of which is in the package:
+
+Noto Emoji, npm {EMOJI[0].removeprefix("npm:")}: Apache License 2.0, Google Inc.
+Fluent Emoji, npm {FLUENT[0].removeprefix("npm:")}: MIT, Microsoft Corporation.
+Photographs in {PHOTOGRAPHS}, in the public domain or under CC0 1.0: {", ".join(PUBLIC_DOMAIN)}.
+"""
 
 
 def add_arms(cache: Path) -> None:
@@ -196,7 +226,7 @@ def measure(results: Results, args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("pictures", "train", "measure", "page"))
+    parser.add_argument("command", choices=("pictures", "train", "pack", "measure", "page"))
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of pictures and samples")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the page and of results/")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
@@ -208,6 +238,8 @@ def main() -> None:
         print(f"{len(list(folder.iterdir()))} pictures in {folder}")
     elif args.command == "train":
         train(args.cache)
+    elif args.command == "pack":
+        pack(args.cache)
     elif args.command == "measure":
         measure(results, args)
     else:

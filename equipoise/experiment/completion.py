@@ -15,6 +15,7 @@ from equipoise.experiment.data_source import parse_data_source
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.processes import check_shares
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
+from equipoise.experiment.starter import STARTER, check_starter, start_path
 from equipoise.experiment.suggested import suggested_settings
 from equipoise.runs.requests import check_repeatable
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
@@ -47,6 +48,7 @@ def complete(experiment: Experiment) -> Experiment:
     data_spec = _data_spec(experiment)
     start_from = _checkpoint_path(experiment.start_from)
     data = _build_resolved_data(data_spec)
+    check_starter(start_from, data.spec)
     suggestion = suggested_settings(experiment, data)
     model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(suggestion.model)
     if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
@@ -272,8 +274,8 @@ def _checkpoint_path(start_from: str | None) -> str | None:
 
     For a run without checkpoints, return its folder: the error is raised when the weights are loaded.
     """
-    if start_from is None:
-        return None
+    if start_from is None or start_from == STARTER:
+        return start_from
     from equipoise.training import checkpoint
 
     path = Path(start_from).expanduser().resolve()
@@ -284,7 +286,7 @@ def _model_of_checkpoint(start_from: str | None) -> PlugSpec | None:
     """Return the model of the run that a checkpoint belongs to."""
     if start_from is None:
         return None
-    path = Path(start_from)
+    path = start_path(start_from)
     folder = path.parents[1] if path.parent.name == CHECKPOINTS_FOLDER else path
     return parse_experiment(Run(folder).experiment(), str(folder)).model
 

@@ -5,7 +5,6 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import assemble, check_schedules
@@ -50,7 +49,7 @@ def _measure(experiment: Experiment, steps: int) -> RunEstimate:
     training = assemble(one_share(experiment), None)
     check_schedules(training)
     if experiment.start_from:
-        transfer_weights(training.state, Path(experiment.start_from))
+        transfer_weights(training.state, experiment.start_from)
     plan = training.plan
     training.plan = dataclasses.replace(
         plan, steps=steps, images=None, seconds=None, sample_every=None, evaluate_every=None

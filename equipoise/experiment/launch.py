@@ -34,6 +34,7 @@ from equipoise.experiment.processes import check_shares, connect, environment_si
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.start import find_start, transfer_weights
+from equipoise.experiment.starter import start_path
 from equipoise.experiment.time_budget import set_steps
 from equipoise.experiment.together import Job, agreement, assemble_together, check_weights
 from equipoise.runs.artifacts import encode_json, write_text
@@ -41,7 +42,7 @@ from equipoise.runs.folders import create_run
 from equipoise.runs.knob_record import record_knobs
 from equipoise.runs.log import Log
 from equipoise.runs.requests import requests_of_run
-from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, Run
+from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.training import checkpoint, evaluation_cost
 from equipoise.training.compilation import compilation_errors, compile_generators
 from equipoise.training.loop import Training, restore, train
@@ -136,7 +137,7 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
     if not isinstance(experiment, Experiment):
         raise SettingError(f"the experiment must be an equipoise.Experiment, not {type(experiment).__name__}")
     if experiment.start_from:
-        find_start(Path(experiment.start_from).expanduser())  # before the data are measured
+        find_start(start_path(experiment.start_from))  # before the data are measured
     experiment = complete(with_devices(experiment))
     check_memory(experiment)
     with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
@@ -234,7 +235,7 @@ def load_initial_weights(training: Training, experiment: Experiment) -> None:
     """
     if experiment.start_from or training.state.model.inherits:
         start_from = require(experiment.start_from, "start_from")
-        training.transferred = transfer_weights(training.state, Path(start_from))
+        training.transferred = transfer_weights(training.state, start_from)
     if training.pilot.settings.repair is not None:
         training.rollback_points.initial = initial_tensors(training.state)
 

@@ -150,8 +150,8 @@ class Experiment:
         maximum=1024,
     )
     start_from: str | None = setting(
-        "run or checkpoint whose weights to start from, also for other data or another size; the default model is "
-        "that of this run",
+        'run or checkpoint whose weights to start from, also for other data or another size, or "starter", for '
+        "weights in the package (colour images of about 64 pixels); the default model is that of this run",
         "--from",
         metavar="RUN",
     )

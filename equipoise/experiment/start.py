@@ -10,6 +10,7 @@ from equipoise.core.teacher import Teacher
 from equipoise.errors import CheckpointError, SettingError, shell_path
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import PlugSpec, require
+from equipoise.experiment.starter import STARTER, start_path
 from equipoise.runs.run import CHECKPOINTS_FOLDER, DATA_FILE
 from equipoise.training import checkpoint
 from equipoise.training.inheritance import averaged_weights, digest_of, inherit_weights
@@ -29,21 +30,22 @@ def find_start(start: Path) -> Path:
     raise CheckpointError(f"--from {start} {problem}; give the folder of a run, or one of its checkpoints")
 
 
-def transfer_weights(state: TrainingState, start: Path) -> dict[str, float]:
+def transfer_weights(state: TrainingState, start_from: str) -> dict[str, float]:
     """Load the weights of another run; returns the share of each network that was loaded, from 0 to 1.
 
-    All that the model inherits, or else those that fit. `start`: a checkpoint, or a run, whose last checkpoint is used.
-    Raises CheckpointError if there is none, if what is inherited does not fit, or if less than MIN_SHARE of every
-    network fits.
+    All that the model inherits, or else those that fit. `start_from`: a checkpoint, a run, whose last checkpoint is
+    used, or "starter". Raises CheckpointError if there is none, if what is inherited does not fit, or if less than
+    MIN_SHARE of every network fits.
     """
-    path = find_start(start)
+    path = find_start(start_path(start_from))
     saved = checkpoint.read(path)
     if state.model.inherits:
         return inherit_weights(state, saved, str(path))
     shares = state.transfer_weights(saved.tensors)
     if max(shares.values()) < MIN_SHARE:
         summary = " and ".join(f"{share:.0%} of the {name}" for name, share in shares.items())
-        raise CheckpointError(f"{path} fits only {summary}; use the same model and width as that run")
+        name = "the starter" if start_from == STARTER else path
+        raise CheckpointError(f"{name} fits only {summary}; use the same model and width as that run")
     return shares
 
 
@@ -66,7 +68,7 @@ def with_teacher(model: PlugSpec, start_from: str | None, spec: DataSpec) -> Plu
             f"{name} learns from a trained diffusion model; add --from RUN, such as a run of: equipoise train DATA "
             "--model edm"
         )
-    path = find_start(Path(start_from).expanduser())
+    path = find_start(start_path(start_from))
     folder = run_of_checkpoint(path)
     own = require(load_run_experiment(folder).model, "model")
     _check_same_shape(name, folder, spec)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.settings import Experiment
+from equipoise.experiment.starter import STARTER
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ def suggested_settings(experiment: Experiment, data: "DataSet") -> "Suggestion":
     from equipoise.experiment.assembly import select_device
 
     suggested = data.suggestion
-    is_chosen = experiment.model is not None or experiment.start_from is not None
+    is_chosen = experiment.model is not None or experiment.start_from not in (None, STARTER)
     if suggested.on_cpu is None or is_chosen or select_device(experiment.device or "auto").type != "cpu":
         return suggested
     return suggested.on_cpu

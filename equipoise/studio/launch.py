@@ -14,6 +14,7 @@ from equipoise.core import catalog
 from equipoise.errors import RunError, SettingError, unwritable
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.experiment.starter import start_path
 from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import is_held
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, OUTPUT_FILE, START_FILE
@@ -112,7 +113,7 @@ def check_own_code(experiment: Experiment) -> None:
         if base not in catalog.names(kind) and (catalog.is_file(base) or ("." in base and not is_path)):
             raise SettingError(f"the {catalog.NOUNS[kind]} '{base}' is code of its own, which is not run; {TRUST}")
     if experiment.start_from is not None:
-        start = Path(experiment.start_from).expanduser()
+        start = start_path(experiment.start_from)
         run = start.parents[1] if start.parent.name == CHECKPOINTS_FOLDER else start
         if (run / EXPERIMENT_FILE).is_file():
             check_own_code(Experiment(model=load_run_experiment(run).model))
