@@ -27,6 +27,8 @@ MODULES = ("dom.js", "clock.js", "charts.js", "report.js")
 """Modules of the page in the order of their imports."""
 STYLES = ("vendor/uPlot.min.css",)
 BINS = 800
+KNOBS = "Knobs"
+"""Group of the charts whose values hold until the next one."""
 MAX_KNOBS = 24
 MAX_SHEETS, MAX_SHEET_BYTES = 12, 2**21
 """Maximum number of sheets of samples on the clock, and of their bytes in total."""
@@ -110,7 +112,7 @@ def _charts(history: RunHistory) -> Iterator[dict[str, object]]:
         yield from _chart(one_line(metric.name), {one_line(metric.name): CurveSeries.of(metric.steps, metric.values)})
     yield from _chart("Reward", {"reward": history.rewards()})
     for knob in history.knob_histories()[:MAX_KNOBS]:
-        yield from _chart(one_line(knob.knob), {one_line(knob.knob): _held(knob, history.step)}, group="Knobs")
+        yield from _chart(one_line(knob.knob), {one_line(knob.knob): _held(knob, history.step)}, group=KNOBS)
     together = {name for names, _ in TOGETHER.values() for name in names} | set(DRAWN_AS_LOSSES)
     for name in (field.name for field in fields(Signals) if field.name not in together):
         yield from _chart(name, {name: history.signal(name)}, group="Signals")
@@ -132,7 +134,14 @@ def _chart(
         if (curve.low != curve.high).any():
             line |= {"min": _column(rows, 1), "max": _column(rows, 2)}
         lines.append(line)
-    yield {"title": title, "group": group, "range": limits, "steps": steps, "lines": lines}
+    yield {
+        "title": title,
+        "group": group,
+        "range": limits,
+        "stepped": group == KNOBS,
+        "steps": steps,
+        "lines": lines,
+    }
 
 
 def _column(rows: Sequence[tuple[float, ...]], index: int) -> list[float | None]:
@@ -141,13 +150,8 @@ def _column(rows: Sequence[tuple[float, ...]], index: int) -> list[float | None]
 
 
 def _held(knob: KnobHistory, last: int) -> CurveSeries:
-    """Return the values of a knob, each held until the next change."""
-    steps, values = [0.0], [knob.values[0]]
-    for step, old, new in zip(knob.steps, knob.values, knob.values[1:], strict=False):
-        if step - 1 > steps[-1]:
-            steps, values = [*steps, step - 1], [*values, old]
-        steps, values = [*steps, step], [*values, new]
-    return CurveSeries.of([*steps, float(last)], [*values, values[-1]])
+    """Return the values of a knob at its changes, from step 0 to the last one; each holds until the next one."""
+    return CurveSeries.of([0.0, *knob.steps, float(last)], [*knob.values, knob.values[-1]])
 
 
 def _sheets(history: RunHistory) -> Iterator[dict[str, object]]:

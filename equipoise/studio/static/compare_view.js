@@ -78,7 +78,7 @@ function overlaid(ids, details) {
     const last = Math.max(1, ...answers.map(({ x }) => x.at(-1) ?? 0));
     clock.update({ last });
     for (const name of shown) {
-      const chart = charts.get(name) ?? new Chart(name.replace(/^\w+:/, ""), clock, { unit: infos.get(name)?.unit, help: infos.get(name)?.help });
+      const chart = charts.get(name) ?? new Chart(name.replace(/^\w+:/, ""), clock, { unit: infos.get(name)?.unit, help: infos.get(name)?.help, stepped: infos.get(name)?.group === "knob" });
       if (!charts.has(name)) place.append(chart.element);
       charts.set(name, chart);
       chart.draw(joined(ids, answers, name));

@@ -3,13 +3,13 @@
  * this studio is running, its knobs can be changed as advised, and back.
  * @module
  */
-import { get, request } from "./api.js";
-import { badge, field, fill, h, notify, number, panel } from "./dom.js";
+import { get, request, runPath } from "./api.js";
+import { badge, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
 import { Requests } from "./knobs.js";
 
-/** @typedef {{symptom: string, label?: string, severity: number, since?: number | null, evidence: string | Record<string, number>, advice: string | string[], changes?: {knob: string, value?: number, factor?: number, why?: string}[]}} LogFinding */
-/** @typedef {{verdict?: string, summary?: string, format?: string, readings?: number, findings: LogFinding[], notes?: string[], missing?: string[]}} Diagnosis */
+/** @typedef {{symptom: string, label: string, severity: number, since: number | null, unit?: string, evidence: Record<string, number> | string, advice: string[], changes: {knob: string, why: string}[]}} LogFinding */
+/** @typedef {{verdict: string, summary: string, findings: LogFinding[], notes: string[], missing: string[]}} Diagnosis */
 
 const MOST_BYTES = 20 * 2 ** 20;
 
@@ -26,7 +26,7 @@ export async function mount(root) {
     if ((log instanceof Blob ? log.size : log.length) > MOST_BYTES) return void fill(result, h("p", { class: "error" }, "The log is larger than 20 MB: use equipoise diagnose LOG in a terminal."));
     fill(result, h("p", { class: "muted", "aria-busy": "true" }, "Reading…"));
     try {
-      const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "text/plain" } });
+      const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" } });
       fill(result, diagnosisOf(await response.json(), running, target));
     } catch (error) {
       fill(result, h("p", { class: "error", role: "alert" }, /** @type {Error} */ (error).message));
@@ -39,31 +39,26 @@ export async function mount(root) {
 }
 
 /** @param {Diagnosis} diagnosis @param {Row[]} running @param {{id: string}} target run that advice is applied to */
-function diagnosisOf(diagnosis, running, target) {
-  const { verdict = "unknown", findings } = diagnosis;
-  const canApply = findings.some(({ changes }) => changes?.length);
-  return [panel("Diagnosis", badge(verdict), h("p", {}, diagnosis.summary ?? (findings.length ? `${findings.length} symptoms.` : "No symptom.")),
-    diagnosis.notes?.map((note) => h("p", { class: "muted" }, note)), diagnosis.missing?.map((note) => h("p", { class: "warning" }, note)),
-    canApply && (running.length ? field("Apply advice to", choice(running.map(({ id }) => id), target.id, (id) => { target.id = id; })) : h("p", { class: "muted" }, "Advice can be applied by a click to a run of this studio while it is running."))),
-  findings.map((finding) => findingPanel(finding, running, target))];
+function diagnosisOf({ verdict, summary, findings, notes, missing }, running, target) {
+  const canApply = findings.some(({ changes }) => changes.length);
+  return [panel("Diagnosis", badge(verdict), h("p", {}, summary), notes.map((note) => h("p", { class: "muted" }, note)), missing.map((note) => h("p", { class: "warning" }, note)),
+    canApply && (running.length ? field("Run to which advice is applied", choice(running.map(({ id }) => id), target.id, (id) => { target.id = id; })) : h("p", { class: "muted" }, "While a run of this studio is running, a click applies advice to it."))),
+  findings.map((finding) => findingPanel(finding, running.length > 0, target))];
 }
 
-/** @param {LogFinding} finding @param {Row[]} running @param {{id: string}} target */
-function findingPanel({ symptom, label, severity, since, evidence, advice, changes = [] }, running, target) {
+/** @param {LogFinding} finding @param {boolean} canApply @param {{id: string}} target */
+function findingPanel({ symptom, label, severity, since, unit, evidence, advice, changes }, canApply, target) {
   const proofs = typeof evidence === "string" ? evidence : Object.entries(evidence).map(([name, value]) => `${name} ${number(value)}`).join(", ");
-  return panel(label ?? symptom.replaceAll("_", " "), [h("span", { class: "muted" }, `severity ${Math.round(severity * 100)} %${since ? `, since step ${number(since)}` : ""}`)],
-    h("p", {}, h("strong", {}, "Evidence: "), proofs), [advice].flat().map((line) => h("p", {}, line)),
-    changes.length > 0 && h("ul", { class: "plain" }, changes.map((change) => h("li", { class: "toolbar" }, h("code", {}, `${change.knob} ${change.value !== undefined ? number(change.value) : `× ${change.factor}`}`), change.why,
-      running.length > 0 && h("button", { type: "button", class: "small", onclick: () => apply(target.id, change.knob, change) }, "Apply")))));
+  return panel(label, h("span", { class: "muted" }, `severity ${Math.round(severity * 100)} %${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
+    proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs), advice.map((line) => h("p", {}, line)),
+    changes.length > 0 && h("div", { class: "toolbar" }, changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)), canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
 }
 
-/** Turn a knob of a run as advised; the notice can undo it. @param {string} id @param {string} name @param {{value?: number, factor?: number}} change */
-async function apply(id, name, change) {
+/** Turn the knobs of a run as advised for a symptom; each notice can undo its turn. @param {string} id @param {string} symptom */
+async function apply(id, symptom) {
+  /** @type {[{changes: {knob: string, to: number}[]}, RunDetails]} */
+  const [{ changes }, { knobs }] = await Promise.all([get(runPath(id, "/advice"), { symptom }), get(runPath(id))]);
+  if (!changes.length) notify(`${id}: nothing to change, the advice is in effect already, or its knobs do not act in this model.`);
   const requests = new Requests(id, () => {});
-  /** @type {RunDetails} */
-  const { knobs } = await get(`/api/runs/${encodeURIComponent(id)}`);
-  const knob = knobs.find((item) => item.name === name);
-  if (!knob?.acts || knob.frozen) return notify(`${id}: ${name} ${knob?.frozen ? "is frozen" : "does not act in this model"}.`, { kind: "error" });
-  const value = change.value ?? knob.value * (change.factor ?? 1);
-  await requests.turn(name, Math.min(knob.high, Math.max(knob.off && value < knob.low ? 0 : knob.low, value)), knob.manual);
+  for (const { knob, to } of changes) await requests.turn(knob, to, knobs.find(({ name }) => name === knob)?.manual ?? null);
 }

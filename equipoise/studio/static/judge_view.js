@@ -8,141 +8,116 @@ import { announce } from "./clock.js";
 import { field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, copyable } from "./inputs.js";
 
-/** @typedef {{pair: string, sample: string, left: string, right: string}} Pair left, right: addresses of pictures */
-/** @typedef {{a: number, b: number, neither: number, share_a: number | null, low: number | null, high: number | null}} Counts */
+/** @typedef {{pair: string, left: string, right: string}} Pair left, right: addresses of pictures */
+/** @typedef {{a: number, b: number, neither: number, share_a: number | null, low: number | null, high: number | null, left?: number}} Counts left: the step that a stands for */
+/** @typedef {{step: number, note: string} | null} Chosen */
 
-const KEYS = /** @type {Record<string, "left" | "right" | "neither">} */ ({ 1: "left", ArrowLeft: "left", 2: "right", ArrowRight: "right", 0: "neither", ArrowDown: "neither" });
+/** @type {Record<string, "left" | "right" | "neither">} */
+const KEYS = { 1: "left", 2: "right", 0: "neither" };
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { id, query }) {
-  /** @type {[TimelineAnswer, {steps?: number[], chosen?: {step: number, note: string} | null}]} */
-  const [timeline, labels] = await Promise.all([get(runPath(id, "/timeline")), get(runPath(id, "/labels"))]);
-  const steps = labels.steps ?? timeline.checkpoints.filter(({ present }) => present).map(({ step }) => step);
+  /** @type {[TimelineAnswer, {steps: number[], chosen: Chosen}]} */
+  const [{ checkpoints }, { steps, chosen }] = await Promise.all([get(runPath(id, "/timeline")), get(runPath(id, "/labels"))]);
   const title = h("div", { class: "title" }, h("h1", {}, "Judge two steps of ", h("a", { href: `#/run/${encodeURIComponent(id)}` }, id)));
   if (steps.length < 2) {
     fill(root, title, h("p", { class: "empty" }, "This run has fewer than two checkpoints to compare. Runs keep the last three and the best one."));
     return () => {};
   }
-  const best = timeline.checkpoints.find((item) => item.best && steps.includes(item.step))?.step;
-  const given = (query.get("steps") ?? "").split(",").map(Number).filter((step) => steps.includes(step));
-  const [a = steps[0], b = best !== undefined && best !== a ? best : /** @type {number} */ (steps.at(-1))] = given;
-  const view = new JudgeView(id, steps, a, b, labels.chosen ?? null);
+  const best = checkpoints.find((item) => item.best && steps.includes(item.step))?.step, last = /** @type {number} */ (steps.at(-1));
+  const [a = best === last ? steps[0] : best ?? steps[0], b = last] = (query.get("steps") ?? "").split(",").map(Number).filter((step) => steps.includes(step));
+  const view = createJudge(id, steps, [a, b], chosen);
   fill(root, title, view.element);
-  const onkey = (/** @type {KeyboardEvent} */ event) => view.key(event);
-  addEventListener("keydown", onkey);
-  await view.start();
-  return () => removeEventListener("keydown", onkey);
+  addEventListener("keydown", view.key);
+  view.start();
+  return () => removeEventListener("keydown", view.key);
 }
 
-class JudgeView {
-  /** @param {string} id @param {number[]} steps @param {number} a @param {number} b @param {{step: number, note: string} | null} chosen */
-  constructor(id, steps, a, b, chosen) {
-    this.id = id;
-    this.pair = /** @type {Pair | null} */ (null);
-    this.history = /** @type {Pair[]} */ ([]);
-    this.busy = false;
-    this.a = a;
-    this.b = b;
-    const options = steps.map((step) => /** @type {[string, string]} */ ([String(step), `Step ${number(step)}`]));
-    const pick = (/** @type {"a" | "b"} */ side) => choice(options, String(this[side]), (step) => { this[side] = Number(step); this.start(); });
-    this.left = h("img", { class: "pixels wide", alt: "The first sample" });
-    this.right = h("img", { class: "pixels wide", alt: "The second sample" });
-    this.result = h("div", { class: "stack", "aria-live": "polite" });
-    this.chosen = h("div", { class: "stack" });
-    this.drawChosen(chosen);
-    const answer = (/** @type {"left" | "right" | "neither"} */ side, /** @type {string} */ key, /** @type {string} */ text) => h("button", { type: "button", onclick: () => this.answer(side) }, h("kbd", {}, key), text);
-    this.element = [
-      panel("Which one is better?", [field("One", pick("a")), field("The other", pick("b"))],
-        h("div", { class: "pair" }, h("figure", {}, this.left, answer("left", "1", "This one")), h("figure", {}, this.right, answer("right", "2", "This one"))),
-        h("div", { class: "toolbar centre" }, answer("neither", "0", "Neither"), h("button", { type: "button", onclick: () => this.undo() }, h("kbd", {}, "U"), "Undo")),
-        h("p", { class: "muted" }, "Both are of the same latent. Sides are drawn by lot, and the steps are hidden until you look at the result.")),
-      h("div", { class: "columns" }, panel("Result so far", null, h("details", { open: false }, h("summary", {}, "Show it"), this.result)), panel("Choose a step", null, this.chosen)),
-    ];
-  }
+/** @param {string} id @param {number[]} steps @param {[number, number]} compared @param {Chosen} before the step that is chosen already */
+function createJudge(id, steps, compared, before) {
+  /** @type {Pair | null} */
+  let current = null;
+  /** @type {Pair[]} */
+  let answered = [];
+  const pictures = ["first", "second"].map((which) => h("img", { class: "pixels wide", alt: `The ${which} sample` }));
+  const result = h("div", { class: "stack", "aria-live": "polite" }), chosenPlace = h("div", { class: "stack" }), buttons = h("div", { class: "toolbar" });
+  const note = h("input", { type: "text", maxlength: 200, value: before?.note ?? "" });
+  const attempt = (/** @type {() => Promise<void>} */ action) => action().catch(notifyError);
+  const path = (/** @type {string} */ rest) => runPath(id, rest);
 
-  get steps() { return { a: this.a, b: this.b }; }
+  const start = () => attempt(async () => {
+    const [a, b] = compared;
+    answered = [];
+    current = null;
+    fill(buttons, compared.map((step) => h("button", { type: "button", onclick: () => choose(step) }, `Choose step ${number(step)}`)));
+    if (a === b) return fill(result, h("p", { class: "error" }, "Both are the same step: choose two."));
+    showCounts(await get(path("/labels"), { a, b }));
+    await next();
+  });
+  const next = async () => show(await get(path("/pair"), { a: compared[0], b: compared[1], n: answered.length }));
 
-  async start() {
-    this.history = [];
-    if (this.a === this.b) return void fill(this.result, h("p", { class: "error" }, "Both are the same step: choose two steps."));
-    await Promise.all([this.next(), this.count()]).catch(notifyError);
-  }
-
-  async next() {
-    this.show(await get(runPath(this.id, "/pair"), { ...this.steps, n: this.history.length }));
-  }
-
+  /** Take no answer before the next pair is there. */
+  const wait = () => {
+    current = null;
+    for (const picture of pictures) picture.setAttribute("aria-busy", "true");
+  };
   /** @param {Pair} pair */
-  show(pair) {
-    this.pair = pair;
-    this.left.src = pair.left;
-    this.right.src = pair.right;
+  async function show(pair) {
+    wait();
+    [pictures[0].src, pictures[1].src] = [pair.left, pair.right];
+    await Promise.all(pictures.map((picture) => picture.decode().catch(() => { throw new Error("A picture of this pair cannot be drawn; the explorer may say why."); })));
+    for (const picture of pictures) picture.removeAttribute("aria-busy");
+    current = pair;
   }
+
+  const answer = (/** @type {"left" | "right" | "neither"} */ side) => attempt(async () => {
+    const pair = current;
+    if (!pair) return;
+    wait();
+    showCounts(await post(path("/labels"), { kind: "pair", pair: pair.pair, answer: side }));
+    answered.push(pair);
+    announce(`Answer ${answered.length}: ${side}`);
+    await next();
+  });
+  /** Show the last pair again; the next answer replaces its answer. */
+  const undo = () => attempt(async () => {
+    const pair = answered.pop();
+    if (!pair) return notify("There is no answer to undo.");
+    announce("The last pair again");
+    await show(pair);
+  });
+
+  /** @param {Counts} counts */
+  function showCounts({ a, b, neither, share_a: share, low, high, left }) {
+    const [first, second] = left === compared[1] ? [compared[1], compared[0]] : compared;
+    const percent = (/** @type {number} */ part) => `${Math.round(100 * part)} %`;
+    if (share === null || low === null || high === null) return fill(result, h("p", {}, neither ? `No decision in ${neither} answers.` : "No answer yet."));
+    const words = low > 0.5 ? `Step ${number(first)} is better.` : high < 0.5 ? `Step ${number(second)} is better.` : "Not decided: the interval holds one half.";
+    fill(result, h("p", {}, h("strong", {}, words)), h("meter", { min: 0, max: 1, value: share, "aria-label": `Share won by step ${first}` }),
+      h("p", {}, `Step ${number(first)} won ${a} of ${a + b} (${percent(share)}), with 95 % confidence ${percent(low)} to ${percent(high)}.`), neither > 0 && h("p", { class: "muted" }, `Neither: ${neither}, which do not count.`));
+  }
+
+  /** @param {Chosen} chosen */
+  const showChosen = (chosen) => fill(chosenPlace, chosen ? [h("p", {}, h("strong", {}, `Step ${number(chosen.step)}`), " is chosen. Commands take it with --step chosen:"), copyable(`equipoise sample ${id} --step chosen --out samples.png`)]
+    : h("p", {}, "The weights of a chosen step are kept, and commands take them with --step chosen."));
+  const choose = (/** @type {number | null} */ step) => attempt(async () => {
+    showChosen(await post(path("/chosen"), { step, note: note.value }));
+    notify(step === null ? "No step is chosen." : `Step ${number(step)} is chosen.`, step === null ? {} : { action: ["Undo", () => choose(before?.step ?? null)] });
+  });
 
   /** @param {KeyboardEvent} event */
-  key(event) {
+  function key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(/** @type {Element} */ (event.target).tagName)) return;
-    if (event.key === "u" || event.key === "Backspace") this.undo();
-    else if (KEYS[event.key]) this.answer(KEYS[event.key]);
-    else return;
-    event.preventDefault();
+    if (event.key.toLowerCase() === "u") undo();
+    else if (KEYS[event.key]) answer(KEYS[event.key]);
   }
 
-  /** @param {"left" | "right" | "neither"} answer */
-  async answer(answer) {
-    const { pair } = this;
-    if (!pair || this.busy) return;
-    this.busy = true;
-    try {
-      await post(runPath(this.id, "/labels"), { kind: "pair", pair: pair.pair, answer });
-      this.history.push(pair);
-      await Promise.all([this.next(), this.count()]);
-      announce(`Answer ${this.history.length}: ${answer}`);
-    } catch (error) {
-      notifyError(error);
-    }
-    this.busy = false;
-  }
-
-  /** Show the last pair again; the next answer replaces its answer. */
-  undo() {
-    const pair = this.history.pop();
-    if (!pair) return notify("There is no answer to undo.");
-    this.show(pair);
-    announce("The last pair again");
-  }
-
-  async count() {
-    /** @type {Counts} */
-    const counts = await get(runPath(this.id, "/labels"), this.steps);
-    const { share_a: share, low, high } = counts;
-    const decided = counts.a + counts.b;
-    const percent = (/** @type {number} */ part) => `${Math.round(100 * part)} %`;
-    const words = share === null || low === null || high === null ? "No answer yet." : low > 0.5 ? `Step ${number(this.a)} is better.` : high < 0.5 ? `Step ${number(this.b)} is better.` : "Not decided: the interval holds one half.";
-    fill(this.result, h("p", {}, h("strong", {}, words)),
-      share !== null && low !== null && high !== null && [h("meter", { min: 0, max: 1, value: share, "aria-label": `Share won by step ${this.a}` }),
-        h("p", {}, `Step ${number(this.a)} won ${counts.a} of ${decided} (${percent(share)}), with 95 % confidence ${percent(low)} to ${percent(high)}.`)],
-      counts.neither > 0 && h("p", { class: "muted" }, `Neither: ${counts.neither}, which do not count.`));
-    fill(this.chosenButtons, [this.a, this.b].map((step) => h("button", { type: "button", onclick: () => this.choose(step) }, `Choose step ${number(step)}`)));
-  }
-
-  chosenButtons = h("div", { class: "toolbar" });
-
-  /** @param {{step: number, note: string} | null} chosen */
-  drawChosen(chosen) {
-    this.note = h("input", { type: "text", maxlength: 200, value: chosen?.note ?? "" });
-    fill(this.chosen, h("p", {}, chosen ? [h("strong", {}, `Step ${number(chosen.step)}`), " is chosen. Commands take it with --step chosen:"] : "Its weights are kept, and commands take them with --step chosen."),
-      chosen && copyable(`equipoise sample ${this.id} --step chosen --out samples.png`), field("Why (optional)", this.note), this.chosenButtons);
-  }
-
-  /** @param {number} step */
-  async choose(step) {
-    try {
-      await post(runPath(this.id, "/chosen"), { step, note: this.note?.value ?? "" });
-      this.drawChosen({ step, note: this.note?.value ?? "" });
-      notify(`Step ${number(step)} is chosen.`);
-    } catch (error) {
-      notifyError(error);
-    }
-  }
+  const pick = (/** @type {0 | 1} */ side) => choice(steps.map((step) => /** @type {[string, string]} */ ([String(step), `Step ${number(step)}`])), String(compared[side]), (step) => { compared[side] = Number(step); start(); });
+  const button = (/** @type {string} */ key, /** @type {string} */ text, /** @type {() => void} */ onclick) => h("button", { type: "button", onclick }, h("kbd", {}, key), text);
+  showChosen(before);
+  const element = [panel("Which one is better?", [field("One", pick(0)), field("The other", pick(1))],
+    h("div", { class: "pair" }, pictures.map((picture, side) => h("figure", {}, picture, button(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
+    h("div", { class: "toolbar centre" }, button("0", "Neither", () => answer("neither")), button("U", "Undo", undo)), h("p", { class: "muted" }, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.")),
+  h("div", { class: "columns" }, panel("Result so far", null, h("details", {}, h("summary", {}, "Show it"), result)), panel("Choose a step", null, chosenPlace, field("Why (optional)", note), buttons))];
+  return { element, start, key };
 }

@@ -8,7 +8,7 @@ import { Clock } from "./clock.js";
 import { fill, h, number, prefersStill, segmented } from "./dom.js";
 
 /** @typedef {"step" | "images" | "seconds"} Axis */
-/** @typedef {{title: string, group: string, range: [number, number] | null, steps: number[], lines: import("./charts.js").Line[]}} ReportChart */
+/** @typedef {{title: string, group: string, range: [number, number] | null, stepped: boolean, steps: number[], lines: import("./charts.js").Line[]}} ReportChart */
 /** @typedef {{last: number, charts: ReportChart[], clock: Record<Axis, number[]>, findings: import("./charts.js").Shade[], samples: {step: number, caption: string, source: string}[]}} ReportData */
 
 const PAUSE = 600;
@@ -30,7 +30,7 @@ function positionOf(step, axis) {
 }
 
 const charts = report.charts.map((item) => {
-  const chart = new Chart(item.title, clock, item.range ? { range: item.range } : {});
+  const chart = new Chart(item.title, clock, { range: item.range ?? undefined, stepped: item.stepped });
   chart.shades = report.findings;
   return { item, chart };
 });

@@ -8,250 +8,184 @@ import { bytes, duration, field, fill, h, number, panel, segmented } from "./dom
 import { choice, copyable, debounce } from "./inputs.js";
 
 /** @typedef {{name: string, help: string, presets?: {name: string, help: string}[]}} Plug */
-/** @typedef {{name: string, type: string, help: string, group: string, choices?: string[], minimum?: number | null, above?: number | null, maximum?: number | null, unit?: string, default?: unknown}} Setting */
-/** @typedef {{models: Plug[], data: Plug[], controllers: Plug[], metrics?: Plug[], settings: Setting[]}} Catalog */
-/** @typedef {{command: string, shape: number[] | null, train: number | null, held_out: number | null, classes: string[] | number, notes: string[], skipped: string[], thumbnails: string[], seconds: number | null, report_seconds: number | null, memory: number | null, parameters: number | Record<string, number> | null, error: string | null}} Preview */
+/** @typedef {{name: string, type: "plug" | "bool" | "int" | "float" | "size" | "text" | "list" | "table", help: string, group: string, choices: string[], minimum: number | null, above: number | null, maximum: number | null, unit: string}} Setting */
+/** @typedef {{models: Plug[], data: Plug[], controllers: Plug[], settings: Setting[]}} Catalog */
+/** @typedef {{command: string, shape: number[] | null, train: number | null, held_out: number | null, classes: string[] | number, notes: string[], skipped: string[], skipped_count: number, thumbnails: string[], seconds: number | null, report_seconds: number | null, memory: number | null, parameters: Record<string, number> | null, error: string | null}} Preview */
 
-const FIRST = ["data", "model", "controller", "minutes", "steps", "image_size", "batch_size", "seed"];
+const SHOWN_FIRST = ["data", "model", "controller", "minutes", "steps", "image_size", "batch_size", "seed"];
 const WRITTEN = ["format", "versions", "budget", "seconds", "manual"];
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { query }) {
   const from = query.get("from");
-  /** @type {[Catalog, any]} */
+  /** @type {[Catalog, RunDetails | null]} */
   const [catalog, source] = await Promise.all([get("/api/catalog"), from ? get(runPath(from)) : null]);
-  const form = new StartForm(catalog, settingsOf(source?.experiment));
-  const title = from ? `Start a run like ${from}` : "Start a run";
-  fill(root, h("div", { class: "title" }, h("h1", {}, title), h("p", { class: "muted" }, "It goes on when you close this page.")), form.element);
-  form.preview();
-  return () => form.preview.cancelled = true;
+  const form = createForm(catalog, settingsOf(source?.experiment));
+  fill(root, h("div", { class: "title" }, h("h1", {}, from ? `Start a run like ${from}` : "Start a run"), h("p", { class: "muted" }, "It goes on when you close this page.")), form.element);
+  return form.end;
 }
 
 /** Settings to begin with: those of a run without what the program wrote itself. @param {any} experiment @returns {Record<string, any>} */
 function settingsOf(experiment) {
   if (!experiment) return { data: "digits", minutes: 2 };
   const values = { ...experiment };
-  if (values.budget) {
-    values.minutes = Number((values.budget / 60).toPrecision(4));
-    delete values.steps;
-  }
+  if (values.budget) Object.assign(values, { minutes: Number((values.budget / 60).toPrecision(4)), steps: undefined });
   for (const name of WRITTEN) delete values[name];
   return values;
 }
 
-/** @param {any} plug a name, or a name with options */
-const plugName = (plug) => (typeof plug === "object" && plug ? plug.name : plug) ?? "";
+/** @param {any} plug a name, or a name with options @returns {string} */
+const plugName = (plug) => plug?.name ?? plug ?? "";
 
-/** The options of a plug that hold the user's folder or file. @param {any} plug */
-const plugPath = (plug) => plug?.options?.folder ?? plug?.options?.file ?? "";
+/** @param {Catalog} catalog @param {Record<string, any>} values */
+function createForm(catalog, values) {
+  /** @type {Map<string, HTMLElement>} */
+  const errors = new Map();
+  let changed = "data", ended = false;
+  const result = h("div", { class: "stack", "aria-live": "polite" }, h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…"));
+  const button = h("button", { type: "submit", class: "primary" }, "Start");
+  const load = latest(async (/** @type {undefined} */ _, signal) => {
+    result.setAttribute("aria-busy", "true");
+    /** @type {Preview} */
+    const preview = await post("/api/preview", values, signal);
+    if (preview.error) return fail(preview.error);
+    clear();
+    result.removeAttribute("aria-busy");
+    fill(result, previewOf(preview));
+  }, (error) => fail(error.message));
+  const preview = debounce(() => { if (!ended) load(undefined); }, 500);
 
-class StartForm {
-  /** @param {Catalog} catalog @param {Record<string, any>} values */
-  constructor(catalog, values) {
-    this.catalog = catalog;
-    this.values = values;
-    this.changed = "data";
-    /** @type {Map<string, HTMLElement>} */
-    this.errors = new Map();
-    this.result = h("div", { class: "stack", "aria-live": "polite" });
-    this.button = h("button", { type: "submit", class: "primary" }, "Start");
-    const load = latest(this.load.bind(this), (error) => this.fail(error.message));
-    this.preview = Object.assign(debounce(() => this.preview.cancelled || load(undefined), 400), { cancelled: false });
-    this.element = h("form", { class: "start-form", onsubmit: (/** @type {Event} */ event) => this.start(event) },
-      h("div", { class: "stack" }, this.dataPanel(), this.modelPanel(), this.lengthPanel(), this.otherPanel()),
-      h("div", { class: "stack sticky" }, panel("What will happen", this.button, this.error("start"), this.result)));
-  }
-
-  /** The place for an error of a field. @param {string} name */
-  error(name) {
+  /** A place for the error of a setting. @param {string} name */
+  const errorOf = (name) => {
     const place = h("p", { class: "error", role: "alert", hidden: true });
-    this.errors.set(name, place);
+    errors.set(name, place);
     return place;
-  }
+  };
+  const clear = () => {
+    for (const place of errors.values()) place.hidden = true;
+    button.disabled = false;
+  };
+  /** Show an error next to the setting that it names, else next to the last one that was changed. @param {string} message */
+  const fail = (message) => {
+    clear();
+    const place = errors.get(message.match(/^(\w+)( =|:| must| does)/)?.[1] ?? "") ?? errors.get(changed) ?? /** @type {HTMLElement} */ (errors.get("start"));
+    fill(place, message);
+    place.hidden = false;
+    place.closest("details")?.setAttribute("open", "");
+    button.disabled = true;
+  };
+  /** @param {string} name @param {any} value undefined, "" or NaN: the default */
+  const set = (name, value) => {
+    if (value === undefined || value === "" || Number.isNaN(value)) delete values[name];
+    else values[name] = value;
+    changed = name;
+    preview();
+  };
 
-  /** @param {string} name @param {any} value undefined: the default */
-  set(name, value) {
-    if (value === undefined || value === "" || Number.isNaN(value)) delete this.values[name];
-    else this.values[name] = value;
-    this.changed = name;
-    this.preview();
-  }
-
-  dataPanel() {
-    const path = plugPath(this.values.data) || (String(plugName(this.values.data)).includes("/") ? plugName(this.values.data) : "");
-    const place = h("div", { class: "stack" });
-    const { data } = this.catalog;
-    const help = h("small", { class: "muted" });
-    const explain = () => fill(help, data.find(({ name }) => name === plugName(this.values.data))?.help ?? "");
-    const select = () => choice(data.map(({ name }) => name), plugName(this.values.data), (value) => { this.set("data", value); explain(); });
-    /** @param {string} kind */
-    const show = (kind) => fill(place, kind === "package"
-      ? [field("Data set", select()), help]
-      : field("Folder of pictures, tables or sound, or a text file", h("input", { type: "text", value: path, placeholder: "/home/me/photographs", spellcheck: "false", oninput: (/** @type {any} */ event) => this.set("data", event.target.value.trim()) }), "A path on the computer that runs the studio. Nothing in it is changed."));
-    const kind = path ? "own" : "package";
+  function dataPanel() {
+    const path = values.data?.options?.folder ?? values.data?.options?.file ?? "", kind = path ? "own" : "package";
+    const place = h("div", { class: "stack" }), help = h("small", { class: "muted" });
+    const explain = () => fill(help, catalog.data.find(({ name }) => name === plugName(values.data))?.help);
+    /** @param {string} next */
+    const show = (next) => fill(place, next === "package" ? [field("Data set", choice(catalog.data.map(({ name }) => name), plugName(values.data), (name) => { set("data", name); explain(); })), help]
+      : field("Folder of pictures, tables or sound, or a text file", h("input", { type: "text", value: path, placeholder: "/home/me/photographs", spellcheck: "false", oninput: (/** @type {any} */ event) => set("data", event.target.value.trim()) }), "A path on the computer that runs the studio. Nothing in it is changed."));
     show(kind);
     explain();
-    return panel("Data", segmented("Source of the data", { package: "Data set of the package", own: "My own" }, kind, show), place, this.error("data"));
+    return panel("Data", segmented("Source of the data", { package: "Data set of the package", own: "My own" }, kind, show), place, errorOf("data"));
   }
 
-  modelPanel() {
-    return panel("Model and control", null, h("div", { class: "columns" },
-      this.plugField("model", "Model", this.catalog.models, "by the data"),
-      this.plugField("controller", "Controller: what changes knobs during training", this.catalog.controllers, "by the data")));
-  }
-
-  /** A plug and its preset. @param {string} name @param {string} label @param {Plug[]} plugs @param {string} automatic */
-  plugField(name, label, plugs, automatic) {
-    const place = h("div", { class: "stack" });
+  /** A plug and its preset. @param {string} name @param {string} label @param {Plug[]} plugs */
+  function plugField(name, label, plugs) {
+    const place = h("div", { class: "stack" }), error = errorOf(name);
     const show = () => {
-      const [plug, preset = ""] = plugName(this.values[name]).split(":");
-      const current = plugs.find((item) => item.name === plug);
-      const presets = current?.presets ?? [];
-      const presetHelp = presets.find((item) => item.name === preset)?.help ?? "";
-      fill(place, field(label, choice([["", `(${automatic})`], ...plugs.map((item) => item.name)], plug, (value) => { this.set(name, value); show(); })),
-        presets.length > 0 && field("Preset", choice([["", "(none)"], ...presets.map((item) => item.name)], preset, (value) => { this.set(name, value ? `${plug}:${value}` : plug); show(); })),
-        h("small", { class: "muted" }, presetHelp || current?.help || ""), error);
+      const [base, preset = ""] = plugName(values[name]).split(":"), plug = plugs.find((item) => item.name === base), presets = plug?.presets ?? [];
+      const change = (/** @type {string} */ next) => { set(name, next); show(); };
+      fill(place, field(label, choice([["", "(by the data)"], ...plugs.map((item) => item.name)], base, change)),
+        presets.length > 0 && field("Preset", choice([["", "(none)"], ...presets.map((item) => item.name)], preset, (next) => change(next ? `${base}:${next}` : base))),
+        h("small", { class: "muted" }, presets.find((item) => item.name === preset)?.help ?? plug?.help), error);
     };
-    const error = this.error(name);
     show();
     return place;
   }
 
-  lengthPanel() {
-    const place = h("div", { class: "stack" });
+  function lengthPanel() {
+    const place = h("div", {}), kind = values.steps === undefined ? "minutes" : "steps";
     /** @param {string} name */
-    const show = (name) => {
-      delete this.values[name === "minutes" ? "steps" : "minutes"];
-      const value = this.values[name] ?? (name === "minutes" ? 2 : "");
-      if (this.values[name] === undefined && value) this.set(name, value);
-      fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)", h("input", { type: "number", min: 0, step: name === "minutes" ? "any" : 1, value, oninput: (/** @type {any} */ event) => this.set(name, event.target.valueAsNumber) })), this.error(name));
+    const show = (name) => fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)", h("input", { type: "number", min: 0, step: name === "minutes" ? "any" : 1, value: values[name] ?? "", oninput: (/** @type {any} */ event) => set(name, event.target.valueAsNumber) })), errorOf(name));
+    /** @param {string} name */
+    const change = (name) => {
+      delete values[name === "minutes" ? "steps" : "minutes"];
+      set(name, name === "minutes" ? 2 : 1000);
+      show(name);
     };
-    const kind = this.values.steps !== undefined ? "steps" : "minutes";
     show(kind);
-    const sizes = ["image_size", "batch_size", "seed"].map((name) => this.settingField(name)).filter(Boolean);
-    return panel("Length and size", segmented("Length by", { minutes: "Time", steps: "Steps" }, kind, show), h("div", { class: "columns" }, place, sizes));
+    return panel("Length and size", segmented("Length by", { minutes: "Time", steps: "Steps" }, kind, change), h("div", { class: "fields" }, place, ["image_size", "batch_size", "seed"].map(settingField)));
   }
 
-  otherPanel() {
-    /** @type {Map<string, Setting[]>} */
-    const groups = new Map();
-    for (const setting of this.catalog.settings)
-      if (!FIRST.includes(setting.name) && !WRITTEN.includes(setting.name)) groups.set(setting.group, [...(groups.get(setting.group) ?? []), setting]);
-    return panel("Other settings", null, [...groups].map(([group, settings]) => {
-      const isSet = settings.some(({ name }) => this.values[name] !== undefined);
-      return h("details", { open: isSet && this.values.knobs !== undefined }, h("summary", {}, group), h("div", { class: "columns" }, settings.map(({ name }) => this.settingField(name))));
+  /** @param {string} name */
+  function settingField(name) {
+    const setting = catalog.settings.find((item) => item.name === name);
+    return setting ? h("div", {}, field(name.replaceAll("_", " ") + (setting.unit && ` (${setting.unit})`), settingInput(setting, values[name], (value) => set(name, value)), setting.help), errorOf(name)) : null;
+  }
+
+  function otherPanel() {
+    const others = catalog.settings.filter(({ name }) => !SHOWN_FIRST.includes(name) && !WRITTEN.includes(name));
+    return panel("Other settings", null, [...new Set(others.map(({ group }) => group))].map((group) => {
+      const names = others.filter((item) => item.group === group).map(({ name }) => name), count = names.filter((name) => values[name] !== undefined).length;
+      return h("details", {}, h("summary", {}, group, count > 0 && ` (${count} set)`), h("div", { class: "fields" }, names.map(settingField)));
     }));
   }
 
-  /** An input by the declaration of a setting. @param {string} name */
-  settingField(name) {
-    const setting = this.catalog.settings.find((item) => item.name === name);
-    if (!setting) return null;
-    const value = this.values[name];
-    const label = name.replaceAll("_", " ") + (setting.unit ? ` (${setting.unit})` : "");
-    return h("div", {}, field(label, settingInput(setting, value, (next) => this.set(name, next)), setting.help), this.error(name));
-  }
-
-  /** @param {undefined} _ @param {AbortSignal} signal */
-  async load(_, signal) {
-    this.result.setAttribute("aria-busy", "true");
-    /** @type {Preview} */
-    const preview = await post("/api/preview", this.values, signal);
-    this.result.removeAttribute("aria-busy");
-    if (preview.error) return this.fail(preview.error);
-    this.clear();
-    fill(this.result, previewOf(preview));
-  }
-
-  clear() {
-    for (const place of this.errors.values()) place.hidden = true;
-    this.button.disabled = false;
-  }
-
-  /** Show an error next to the field that it names, else next to the last one that was changed. @param {string} message */
-  fail(message) {
-    this.clear();
-    this.result.removeAttribute("aria-busy");
-    const subject = message.match(/^(\w+)( =|:| '| must| does)/)?.[1] ?? "";
-    const place = this.errors.get(subject) ?? this.errors.get(this.changed) ?? this.errors.get("start");
-    if (!place) return;
-    fill(place, message);
-    place.hidden = false;
-    this.button.disabled = true;
-    for (let box = place.closest("details"); box; box = null) box.open = true;
-  }
-
   /** @param {Event} event */
-  async start(event) {
+  const start = async (event) => {
     event.preventDefault();
-    this.button.disabled = true;
-    this.changed = "start";
+    button.disabled = true;
+    changed = "start";
     try {
-      const { id } = await post("/api/runs", this.values);
-      location.hash = `#/run/${encodeURIComponent(id)}`;
+      location.hash = `#/run/${encodeURIComponent((await post("/api/runs", values)).id)}`;
     } catch (error) {
-      this.fail(/** @type {Error} */ (error).message);
+      fail(/** @type {Error} */ (error).message);
     }
-  }
+  };
+
+  const plugs = h("div", { class: "fields" }, plugField("model", "Model", catalog.models), plugField("controller", "Controller: what changes knobs during training", catalog.controllers));
+  const element = h("form", { class: "start-form", novalidate: true, onsubmit: start }, h("div", { class: "stack" }, dataPanel(), panel("Model and control", null, plugs), lengthPanel(), otherPanel()),
+    h("div", { class: "stack sticky" }, panel("What will happen", button, errorOf("start"), result)));
+  load(undefined);
+  return { element, end: () => { ended = true; } };
 }
 
-/** @param {Setting} setting @param {any} value @param {(value: any) => void} onvalue undefined: the default */
-function settingInput(setting, value, onvalue) {
-  const { type, choices, minimum, above, maximum } = setting;
-  const initial = setting.default ?? "";
-  if (choices?.length || type === "bool") {
-    const options = choices?.length ? choices : ["true", "false"];
-    const convert = (/** @type {string} */ text) => text === "" ? undefined : type === "bool" ? text === "true" : text;
-    return choice([["", "(default)"], ...options], String(value ?? ""), (text) => onvalue(convert(text)));
+/** An input by the declaration of a setting. @param {Setting} setting @param {any} value @param {(value: any) => void} onvalue */
+function settingInput({ type, choices, minimum, above, maximum }, value, onvalue) {
+  if (choices.length || type === "bool") {
+    const convert = (/** @type {string} */ text) => (type === "bool" && text ? text === "true" : text);
+    return choice([["", "(default)"], ...(choices.length ? choices : ["true", "false"])], String(value ?? ""), (text) => onvalue(convert(text)));
   }
   if (type === "int" || type === "float")
-    return h("input", { type: "number", min: minimum ?? above, max: maximum, step: type === "int" ? 1 : "any", value: value ?? "", placeholder: String(initial), oninput: (/** @type {any} */ event) => onvalue(event.target.valueAsNumber) });
-  const text = typeof plugName(value) === "string" && value?.name ? plugName(value) : formatPairs(value);
-  const placeholder = type === "table" ? "name=value, name=value" : type === "list" ? "name, name" : String(initial);
-  return h("input", { type: "text", value: text, placeholder, spellcheck: "false", oninput: (/** @type {any} */ event) => onvalue(parseText(type, event.target.value.trim())) });
-}
-
-/** @param {any} value */
-function formatPairs(value) {
-  if (Array.isArray(value)) return value.join(", ");
-  if (typeof value === "object" && value) return Object.entries(value).map(([name, item]) => `${name}=${item}`).join(", ");
-  return String(value ?? "");
+    return h("input", { type: "number", min: minimum ?? above, max: maximum, step: type === "int" ? 1 : "any", value: value ?? "", oninput: (/** @type {any} */ event) => onvalue(event.target.valueAsNumber) });
+  const pairs = type === "table" ? Object.entries(value ?? {}).map(([name, item]) => `${name}=${item}`) : type === "list" ? value ?? [] : [plugName(value)];
+  return h("input", { type: "text", value: pairs.join(", "), placeholder: { table: "name=value, name=value", list: "name, name" }[/** @type {string} */ (type)], spellcheck: "false", oninput: (/** @type {any} */ event) => onvalue(parseText(type, event.target.value.trim())) });
 }
 
 /** @param {string} type @param {string} text @returns {any} */
 function parseText(type, text) {
-  if (text === "" || (type !== "table" && type !== "list")) return /^\d+$/.test(text) && type !== "text" ? Number(text) : text;
+  if (text === "" || type === "text" || type === "plug") return text;
+  if (type === "size") return valueOf(text);
   const parts = text.split(/,(?![^(]*\))/).map((part) => part.trim()).filter(Boolean);
-  if (type === "list") return parts;
-  return Object.fromEntries(parts.map((part) => [part.split("=")[0].trim(), valueOf(part.slice(part.indexOf("=") + 1).trim())]));
+  return type === "list" ? parts : Object.fromEntries(parts.map((part) => [part.split("=")[0].trim(), valueOf(part.slice(part.indexOf("=") + 1).trim())]));
 }
 
 /** @param {string} text */
-function valueOf(text) {
-  if (text === "true" || text === "false") return text === "true";
-  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
-}
+const valueOf = (text) => (text === "true" || text === "false" ? text === "true" : text !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
 /** @param {Preview} preview */
-function previewOf(preview) {
-  const weights = typeof preview.parameters === "number" ? preview.parameters : Object.values(preview.parameters ?? {}).reduce((sum, count) => sum + count, 0);
-  const classes = Array.isArray(preview.classes) ? preview.classes : [];
-  /** @type {[string, string][]} */
-  const facts = [
-    ["Training", preview.train === null ? "–" : number(preview.train)],
-    ["Held out to measure", preview.held_out === null ? "–" : number(preview.held_out)],
-    ["Shape", preview.shape?.join(" × ") ?? "–"],
-    ["Classes", classes.length ? `${classes.length}: ${classes.slice(0, 6).join(", ")}${classes.length > 6 ? ", …" : ""}` : number(Number(preview.classes) || 0)],
-    ["Time", preview.seconds === null ? "–" : `about ${duration(preview.seconds)}`],
-    ["Report", preview.report_seconds === null ? "–" : duration(preview.report_seconds)],
-    ["Memory", preview.memory === null ? "–" : bytes(preview.memory)],
-    ["Weights", weights ? number(weights) : "–"],
-  ];
-  return [
-    preview.thumbnails.length > 0 && h("div", { class: "thumbnails" }, preview.thumbnails.map((src, index) => h("img", { class: "pixels", src, alt: `Training sample ${index + 1}` }))),
-    h("dl", { class: "tiles" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-    preview.notes.length > 0 && h("ul", { class: "notes" }, preview.notes.map((note) => h("li", {}, note))),
-    preview.skipped.length > 0 && h("details", { open: true }, h("summary", {}, `${preview.skipped.length} files will be left out`), h("ul", { class: "skipped" }, preview.skipped.map((line) => h("li", {}, line)))),
-    h("h3", {}, "The same in a terminal"), copyable(preview.command),
-  ];
+function previewOf({ thumbnails, train, held_out, shape, classes, seconds, report_seconds, memory, parameters, notes, skipped, skipped_count, command }) {
+  const weights = Object.values(parameters ?? {}).reduce((sum, count) => sum + count, 0);
+  const names = Array.isArray(classes) ? `${classes.length}: ${classes.slice(0, 6).join(", ")}${classes.length > 6 ? ", …" : ""}` : number(classes);
+  const facts = { Training: number(train), "Held out": number(held_out), Shape: shape?.join(" × ") ?? "–", Classes: names, Time: `about ${duration(seconds)}`, Report: duration(report_seconds), Memory: memory === null ? "–" : bytes(memory), Weights: weights ? number(weights) : "–" };
+  return [thumbnails.length > 0 && h("div", { class: "thumbnails" }, thumbnails.map((src, index) => h("img", { class: "pixels", src, alt: `Training sample ${index + 1}` }))),
+    h("dl", { class: "tiles" }, Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    notes.length > 0 && h("ul", {}, notes.map((note) => h("li", {}, note))),
+    skipped.length > 0 && h("details", { open: true }, h("summary", {}, `${number(skipped_count)} files will be left out`), h("ul", { class: "skipped" }, skipped.map((line) => h("li", {}, line)))),
+    h("h3", {}, "The same in a terminal"), copyable(command)];
 }
