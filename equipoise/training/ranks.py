@@ -78,7 +78,13 @@ def gather_states(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, ob
     if state.world.size == 1:
         return {}, {}
     state.world.share_text(json.dumps({"message": "states"}))
-    tensors, values = _exchange_states(state)
+    return collect_states(state)
+
+
+def collect_states(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Return the same; called by all processes, after the message of rank 0."""
+    tensors = state.world.gather_tensors(state.own_tensors())
+    values = state.world.gather_texts(json.dumps(state.own_values()))
     paths = {f"rank/{rank}/{name}": value for rank, own in enumerate(tensors[1:], 1) for name, value in own.items()}
     return paths, {RANKS: {"size": state.world.size, "own": [json.loads(text) for text in values[1:]]}}
 
@@ -131,16 +137,10 @@ def _meet(training: "Training") -> tuple[FinishReason | None, Knobs]:
         message = json.loads(state.world.share_text(""))
         match message["message"]:
             case "states":
-                _exchange_states(state)
+                collect_states(state)
             case "rollback":
                 state.rolled_back_images = message["rolled_back_images"]
                 state.roll_back(own_tensors(state.world.share_tensors({}), state.world.rank), "the rollback")
             case _:
                 reason = cast(FinishReason | None, message["reason"])
                 return reason, training.pilot.knobs.with_values(message["knobs"])
-
-
-def _exchange_states(state: TrainingState) -> tuple[list[dict[str, Tensor]], list[str]]:
-    """Return the own tensors and values of all processes."""
-    tensors = state.world.gather_tensors(state.own_tensors())
-    return tensors, state.world.gather_texts(json.dumps(state.own_values()))

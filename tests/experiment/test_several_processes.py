@@ -1,0 +1,208 @@
+"""One run of two processes: killed, stopped, started by torchrun, resumed by another number; and what is refused."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from equipoise.core.events import Finished, Stepped
+from equipoise.core.world import World
+from equipoise.errors import CheckpointError, LostProcessError, SettingError
+from equipoise.experiment import launch, processes, together
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.runs.run import Run
+from equipoise.training import checkpoint
+
+STEPS = 40
+PATIENCE = 240.0
+ARGUMENTS = (
+    *("train", "digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16"),
+    *("--steps", str(STEPS), "--batch-size", "8", "--precision", "fp32", "--controller", "annealed", "--threads", "1"),
+    *("--sample-every", "20", "--evaluate-every", "1000", "--save-every", "5", "--set", "augment_p=linear(0, 0.5)"),
+    *("--metric", "none", "--no-film"),
+)
+EXPERIMENT = Experiment(
+    data=PlugSpec("digits", {"image_size": 16}),
+    model=PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
+    controller=PlugSpec("annealed"),
+    metric=PlugSpec("none"),
+    knobs={"augment_p": "linear(0, 0.5)"},
+    steps=STEPS,
+    batch_size=8,
+    precision="fp32",
+    threads=1,
+    sample_every=20,
+    evaluate_every=1000,
+    save_every=5,
+    devices=2,
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    *_, last = launch.start(complete(EXPERIMENT), folder)
+    assert (last.reason, last.step, last.images) == ("steps", STEPS, STEPS * 8)
+    return folder
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """Return the process id of the only child."""
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(child)
+
+
+def resumes(folder: Path, stop_at: int | None = None) -> Finished:
+    """Resume in this process and a new one; `stop_at`: the step after which a stop is requested."""
+    steps = [0]
+    for event in launch.resume(folder, interrupted=lambda: steps[-1] == stop_at):
+        if isinstance(event, Stepped):
+            steps.append(event.step)
+    assert isinstance(event, Finished)
+    return event
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
+def test_a_run_whose_processes_are_killed_in_turn_ends_with_the_same_bytes(
+    tmp_path: Path, whole: Path, start_process, wait_until, assert_equal_runs
+) -> None:
+    folder = tmp_path / "run"
+    process = start_process(*ARGUMENTS, "--devices", "2", "--out", folder)
+    wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
+    os.kill(child_of(process), signal.SIGKILL)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    last = errors.splitlines()[-1]
+    assert "process 1 of 2 was killed by signal 9" in last
+    assert f"equipoise resume {folder}" in last
+    assert errors.count("equipoise: ") == 1
+
+    before = checkpoint.find(folder / "checkpoints")[-1]
+    process = start_process("resume", folder, "--no-film")
+    wait_until(lambda: checkpoint.find(folder / "checkpoints")[-1] > before, process)
+    process.kill()
+    _, errors = process.communicate(timeout=PATIENCE)  # ends when the other process has closed its output, too
+    assert errors.count("equipoise: ") == 1
+    assert "process 0 of 2 has ended" in errors
+    assert f"equipoise resume {folder}" in errors
+
+    step = checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).step
+    stopped = resumes(folder, stop_at=step + 2)
+    assert (stopped.reason, stopped.step) == ("interrupted", step + 2)
+    assert resumes(folder).reason == "steps"
+    assert_equal_runs(folder, whole)
+
+
+def test_torchrun_starts_the_same_run(tmp_path: Path, whole: Path, final_bytes, valid_events) -> None:
+    folder = tmp_path / "run"
+    script = "import sys; from torch.distributed.run import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", script, "--standalone", "--nproc_per_node=2", "-m", "equipoise", *ARGUMENTS]
+    result = subprocess.run([*command, "--out", str(folder)], capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 0, result.stderr
+    assert final_bytes(folder) == final_bytes(whole)
+    assert valid_events(folder) == valid_events(whole)
+    assert Run(folder).experiment()["devices"] == 2
+
+
+def test_another_number_of_processes_needs_new_random_numbers(whole: Path, tmp_path: Path, call, error_line) -> None:
+    (folder := tmp_path / "run").symlink_to(whole)
+    with pytest.raises(CheckpointError, match=r"of 2 processes.*would have 1.*--devices 2, or --reseed"):
+        list(launch.resume(folder, STEPS + 1, devices=1))
+    assert "--reseed" in error_line("resume", folder, "--devices", 1, "--steps", STEPS + 1)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    *_, last = launch.resume(folder, STEPS + 4, devices=1, reseed=True)
+    assert (last.step, last.images, last.reason) == (STEPS + 4, 8 * (STEPS + 4), "steps")
+    assert "devices" not in Run(folder).experiment()
+    assert not any(
+        name.startswith("rank/") for name in checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).tensors
+    )
+
+
+def test_a_checkpoint_has_the_random_state_of_each_process(whole: Path) -> None:
+    saved = checkpoint.read(checkpoint.find(whole / "checkpoints")[-1])
+    assert saved.values["ranks"]["size"] == 2
+    assert not torch.equal(saved.tensors["random/moment"], saved.tensors["rank/1/random/moment"])
+    assert not torch.equal(saved.tensors["random/torch"], saved.tensors["rank/1/random/torch"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"batch_size": 9}, ("batch_size = 9", "2 processes", "8 or 10")),
+        ({"batch_size": 1}, ("batch_size = 1", "2 processes", "--batch-size 2")),
+        ({"compile": True}, ("compile", "one process", "omit --compile")),
+        ({"devices": 0}, ("devices = 0", "at least 1")),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], parts: tuple[str, ...]) -> None:
+    with pytest.raises(SettingError) as caught:
+        complete(dataclasses.replace(EXPERIMENT, **changes))
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(SettingError, match=r"4 processes need 4 GPUs.*has 2.*--devices 2"):
+        processes.check_devices("cuda")
+    processes.check_devices("cpu")
+
+
+def test_torchrun_and_the_setting_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(SettingError, match=r"devices = 2, but 3 processes"):
+        processes.with_devices(EXPERIMENT)
+    assert processes.with_devices(dataclasses.replace(EXPERIMENT, devices=None)).devices == 3
+    assert not processes.is_follower()
+
+
+class FakeWorld(World):
+    """Two processes, of which the other one sends given texts."""
+
+    texts: Iterator[str]
+
+    def gather_texts(self, text: str) -> list[str]:
+        return [text, next(self.texts)]
+
+
+@pytest.fixture
+def fake_world() -> Callable[..., World]:
+    def make(*texts: str) -> World:
+        world = FakeWorld(0, 2)
+        FakeWorld.texts = iter(texts)
+        return world
+
+    return make
+
+
+def test_processes_with_other_versions_or_data_are_refused(fake_world: Callable[..., World]) -> None:
+    with pytest.raises(SettingError, match=r"process 1 of 2 has other versions.*torch 2.7 instead of 2.6"):
+        together.check_equal(fake_world('{"torch": "2.7"}'), "versions", '{"torch": "2.6"}')
+    with pytest.raises(SettingError, match=r"process 1 of 2 has other data than process 0; give all machines"):
+        together.check_equal(fake_world("b"), "data", "a")
+    together.check_equal(fake_world("a"), "data", "a")
+
+
+def test_an_error_in_one_process_is_raised_in_all(fake_world: Callable[..., World]) -> None:
+    with (
+        pytest.raises(SettingError, match="process 1 of 2: the folder is empty"),
+        together.agreement(fake_world("the folder is empty")),
+    ):
+        pass
+    with pytest.raises(SettingError, match="no such knob"), together.agreement(fake_world("")):
+        raise SettingError("no such knob")
+    with pytest.raises(LostProcessError), together.agreement(fake_world("")):
+        raise LostProcessError("another process of this run has ended")

@@ -1,0 +1,263 @@
+"""One of two processes that train together in tests: reads the name of a check and of a model per line, prints results.
+
+    python rank_process.py FOLDER RANK
+
+A check runs in both processes at once and prints a JSON object, or {"error": …}.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from equipoise.core.data import Batch
+from equipoise.core.model import OptimizerSettings
+from equipoise.core.world import ALONE, World
+from equipoise.training import ranks
+from equipoise.training.checkpoint import Checkpoint
+from equipoise.training.state import TrainingState, initial_state
+from equipoise.training.step import run_step
+
+SIZE = 2
+WHOLE = 16
+"""Samples of a batch; half of a share is the smallest number of samples that a model draws."""
+BATCHES = 20
+PROGRESS = (0.0, 0.5, 0.95)
+"""Progress of the steps, so that growing networks grow."""
+LIMIT = timedelta(seconds=120)
+
+
+def load_contract() -> ModuleType:
+    """Import the contract test of the models, for its small models and data."""
+    path = Path(__file__).parents[1] / "contract" / "test_models.py"
+    spec = importlib.util.spec_from_file_location("contract_of_models", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["contract_of_models"] = module
+    spec.loader.exec_module(module)
+    module.BATCH = WHOLE
+    return module
+
+
+contract = load_contract()
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """Rows rank, rank + size, … of whole batches: groups of a minibatch deviation lie within a share."""
+
+    whole: Any
+    world: World
+    batches: list[Batch] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.batches.extend(self.whole.batch(index) for index in range(BATCHES))  # outside of WholeDraws
+
+    def batch(self, index: int) -> Batch:
+        batch = self.batches[index]
+        if self.whole.spec.captions is not None:  # alike, because mismatched captions depend on the order
+            batch = dataclasses.replace(batch, condition=batch.condition[:1].repeat(WHOLE, 1))
+        fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        rows = slice(self.world.rank, None, self.world.size)
+        return type(batch)(**{name: None if value is None else value[rows] for name, value in fields.items()})
+
+
+class WholeDraws(TorchDispatchMode):
+    """Lets each process draw the random numbers of the whole batch and take those of its rows."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function._schema.name.removeprefix("aten::")
+        if name == "randperm":
+            return self.permutation(function, args[0], kwargs or {})
+        if name not in ("rand", "randn", "randint") or self.world.size == 1:
+            return function(*args, **(kwargs or {}))
+        *bounds, size = args
+        axis = self.axis_of_batch(size)
+        if axis is None:
+            return function(*args, **kwargs)
+        whole = [side * self.world.size if index == axis else side for index, side in enumerate(size)]
+        rows = torch.arange(self.world.rank, whole[axis], self.world.size)
+        return function(*bounds, whole, **kwargs).index_select(axis, rows)
+
+    def axis_of_batch(self, size: list[int]) -> int | None:
+        share = WHOLE // self.world.size
+        if size and size[0] and size[0] % (share // 2) == 0:
+            return 0
+        return 1 if len(size) > 1 and size[1] == share else None
+
+    def permutation(self, function: Any, count: int, kwargs: Any) -> Tensor:
+        """Permutations of the shares, which make up that of the whole."""
+        part = count if self.world.size > 1 else count // SIZE
+        orders = [function(part, **kwargs) for _ in range(SIZE)]
+        if self.world.size > 1:
+            return orders[self.world.rank]
+        result = torch.empty(count, dtype=torch.int64)
+        for rank, order in enumerate(orders):
+            result[rank::SIZE] = order * SIZE + rank
+        return result
+
+
+@contextmanager
+def recorded_gradients() -> Iterator[list[Tensor]]:
+    """Collect the gradient of every update in the context, as one vector each."""
+    result: list[Tensor] = []
+
+    def record(optimizer: Any, args: object, kwargs: object) -> None:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        result.append(torch.cat([gradient.flatten().double() for gradient in gradients]))
+
+    handle = register_optimizer_step_pre_hook(record)
+    try:
+        yield result
+    finally:
+        handle.remove()
+
+
+def start(name: str, world: World, *, seed: int = 0, sgd: bool = False) -> tuple[TrainingState, Shares]:
+    """Return a small training of a model; `sgd`: updates proportional to gradients, so that noise is not amplified."""
+    torch.manual_seed(seed)
+    model, spec = contract.build_smallest(name)
+    if sgd:
+        model = dataclasses.replace(model, optimizer=lambda network, moment: OptimizerSettings("sgd", 1e-3))
+    source = torch.Generator().manual_seed(seed)
+    state = initial_state(model, model.knobs, torch.device("cpu"), "fp32", source, world=world)
+    return state, Shares(contract.Reals(spec), world)
+
+
+def train(state: TrainingState, shares: Shares, progress: tuple[float, ...]) -> list[Any]:
+    """Train with all terms that are off by default."""
+    terms = {name: value for name, value in contract.ADDITIONAL_TERMS.items() if name in state.model.turnable}
+    knobs = state.model.knobs.with_values(terms)
+    return [run_step(state, shares, knobs, share) for share in progress]
+
+
+def parity(name: str, world: World) -> dict[str, object]:
+    """Return the largest relative difference of a gradient, a buffer and a logit from those of the whole batch."""
+    results = []
+    for whole in (ALONE, world) if world.rank == 0 else (world,):
+        state, shares = start(name, whole, sgd=True)
+        with recorded_gradients() as gradients, WholeDraws(whole):
+            records = train(state, shares, PROGRESS)
+        buffers = [buffer.double() for network in state.trained_networks.values() for buffer in network.buffers()]
+        results.append((gradients, buffers, records))
+    if world.rank:
+        return {}
+    (expected, old, _), (found, new, records) = results
+    sizes = {
+        len(phase.logit_fake) for record in records for phase in record.phases.values() if phase.logit_fake is not None
+    }
+    return {
+        "updates": len(expected),
+        "gradients": [difference(*pair) for pair in zip(expected, found, strict=True)],
+        "buffers": max((difference(*pair) for pair in zip(old, new, strict=True)), default=0.0),
+        "logits": sorted(sizes),
+        "images": state.images,
+    }
+
+
+def difference(expected: Tensor, found: Tensor) -> float:
+    """Return |difference| / |expected|."""
+    return float((found - expected).norm() / expected.norm().clamp_min(1e-12))
+
+
+def agreement(name: str, world: World) -> dict[str, object]:
+    """Train with random numbers of each rank's own; return digests of what must be equal, and after a restoration."""
+    state, shares = start(name, world)
+    state.generator.manual_seed(world.rank)
+    train(state, shares, PROGRESS[:2])
+    if world.rank:
+        world.share_text("")  # the message that rank 0 saves
+    others, values = ranks.collect_states(state) if world.rank else ranks.gather_states(state)
+    shared = {name: value.clone() for name, value in world.share_tensors({**state.tensors(), **others}).items()}
+    texts = world.share_text(json.dumps({**state.values(), **values}))
+    train(state, shares, PROGRESS[2:])
+    restored, _ = start(name, world, seed=7)
+    own = ranks.of_rank(Checkpoint(state.step, shared, json.loads(texts)), world, reseed=False)
+    restored.restore(own.tensors, own.values, "the checkpoint")
+    train(restored, shares, PROGRESS[2:])
+    return {
+        "shared": digest({name: value for name, value in state.tensors().items() if is_shared(name)}),
+        "own": digest(state.own_tensors()),
+        "resumed": digest(restored.tensors()) == digest(state.tensors()),
+    }
+
+
+def is_shared(name: str) -> bool:
+    return not name.startswith(("random/", "memory/pool"))
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    result = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        result.update(name.encode() + value.detach().contiguous().numpy().tobytes())
+    return result.hexdigest()
+
+
+def not_finite(name: str, world: World) -> dict[str, object]:
+    """Return whether a process knows of a number that is not finite in the data of rank 1."""
+    state, shares = start(name, world)
+
+    class Broken:
+        def batch(self, index: int) -> Batch:
+            batch = shares.batch(index)
+            return dataclasses.replace(batch, real=batch.real * (torch.nan if world.rank else 1.0))
+
+    (record,) = [run_step(state, Broken(), state.model.knobs, 0.0)]
+    return {"non_finite": bool(record.non_finite)}
+
+
+def stop(name: str, world: World) -> dict[str, object]:
+    """Return whether a process knows that rank 1 wishes to stop, before and after the next step."""
+    state, shares = start(name, world)
+    answers = []
+    for wish in (False, True):
+        state.stop.is_wished = wish and world.rank == 1
+        train(state, shares, (0.0,))
+        answers.append(state.stop.is_set())
+    return {"stops": answers}
+
+
+CHECKS: dict[str, Callable[[str, World], dict[str, object]]] = {
+    "parity": parity,
+    "agreement": agreement,
+    "not_finite": not_finite,
+    "stop": stop,
+}
+
+
+def main() -> None:
+    folder, rank = sys.argv[1], int(sys.argv[2])
+    torch.set_num_threads(1)
+    store = distributed.FileStore(f"{folder}/store", SIZE)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=SIZE, timeout=LIMIT)
+    for line in sys.stdin:
+        check, name = line.split()
+        try:
+            result = CHECKS[check](name, World(rank, SIZE))
+        except Exception:
+            result = {"error": traceback.format_exc()}
+        print(json.dumps(result), flush=True)
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Two processes that train together, against one with the whole batch: every model, in two lasting processes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from equipoise.core import catalog
+from equipoise.core.world import ALONE, World, batch_world
+
+SCRIPT = Path(__file__).with_name("rank_process.py")
+SIZE, WHOLE, STEPS = 2, 16, 3
+TOLERANCE = 1e-4
+"""Largest relative difference of a gradient: of the order of the rounding of float32 in these networks."""
+Check = Callable[[str, str], list[dict[str, Any]]]
+
+each = pytest.mark.parametrize("name", catalog.names("models"))
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check]:
+    """Return a function that runs a check on a model in both processes; returns their results."""
+    folder = tmp_path_factory.mktemp("ranks")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder), str(rank)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(SIZE)
+    ]
+
+    def run(check: str, name: str) -> list[dict[str, Any]]:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{check} {name}\n")
+            process.stdin.flush()
+        results = [json.loads(process.stdout.readline()) for process in processes if process.stdout is not None]
+        assert not any("error" in result for result in results), "\n".join(str(result) for result in results)
+        return results
+
+    yield run
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+
+
+@each
+def test_gradients_are_those_of_the_whole_batch(name: str, check: Check) -> None:
+    result, _ = check("parity", name)
+    assert result["updates"] >= STEPS
+    assert max(result["gradients"]) < TOLERANCE, result
+    assert result["buffers"] < TOLERANCE
+    assert result["logits"] in ([], [WHOLE])
+    assert result["images"] == STEPS * WHOLE
+
+
+@each
+def test_processes_agree_and_a_restored_state_goes_on_with_the_same_bytes(name: str, check: Check) -> None:
+    first, second = check("agreement", name)
+    assert first["shared"] == second["shared"]
+    assert first["own"] != second["own"], "both processes draw the same random numbers"
+    assert first["resumed"]
+    assert second["resumed"]
+
+
+def test_a_number_that_is_not_finite_on_one_rank_is_known_to_all(check: Check) -> None:
+    assert [result["non_finite"] for result in check("not_finite", "mlp")] == [True, True]
+
+
+def test_the_wish_of_one_rank_to_stop_is_known_to_all(check: Check) -> None:
+    assert [result["stops"] for result in check("stop", "mlp")] == [[False, True], [False, True]]
+
+
+def test_the_world_of_one_process_changes_nothing() -> None:
+    values = torch.arange(6.0).reshape(2, 3)
+    for result in (ALONE.add(values), ALONE.mean(values), ALONE.concatenate(values), ALONE.own_part(values)):
+        assert torch.equal(result, values)
+    assert ALONE.share_text("a") == "a"
+    assert ALONE.gather_texts("a") == ["a"]
+    assert ALONE.share_tensors({"a": values}) == {"a": values}
+    assert batch_world() is ALONE
+
+
+def test_a_batch_is_shared_within_its_context_only() -> None:
+    world = World(1, 2)
+    with world.sharing_batches():
+        assert batch_world() is world
+    assert batch_world() is ALONE
+    assert world.own_part(torch.arange(4)).tolist() == [2, 3]
