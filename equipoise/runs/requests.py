@@ -8,6 +8,7 @@ as an event. A training whose folder has no requests reads nothing but the list 
 """
 
 import json
+import os
 import re
 import secrets
 import stat
@@ -185,7 +186,7 @@ def check_repeatable(folder: Path) -> Path:
 def _request_files(folder: Path) -> list[Path]:
     """List the files in a folder of requests in order, without hidden, partial and rejected ones; no folder: none."""
     try:
-        names = [entry.name for entry in folder.iterdir()]
+        names = os.listdir(folder)
     except FileNotFoundError:
         return []
     return [folder / name for name in sorted(names) if not name.startswith(".") and not name.endswith(REJECTED)]
