@@ -73,7 +73,8 @@ class SpaceZ:
     def select(self, samples: Sequence[SampleReference], label: int | str | None = None) -> SelectedLatents:
         """Return the latents of selected samples, and of files. Raises SettingError for a file of styles."""
         numbered = [sample for sample in samples if isinstance(sample, SampleId)]
-        parts = {sample: self._read(sample) for sample in samples if isinstance(sample, Path)}
+        files = [sample for sample in samples if isinstance(sample, Path)]
+        parts: dict[SampleReference, SelectedLatents] = {path: self._read(path) for path in files}
         if numbered:
             truncation = self.sampling.truncation
             selected = select_latents(self.generator, numbered, label=label, truncation=truncation)

@@ -30,7 +30,7 @@ class SamplingFields(Body):
     psi: float | None = None
     cutoff: int | None = None
     noise: NoiseMode | None = None
-    steps: int | None = Field(None, ge=1, le=1000)
+    steps: int | None = Field(default=None, ge=1, le=1000)
     guidance: float | None = None
     sampler: SamplerName | None = None
 
@@ -40,7 +40,7 @@ class ExploreFields(Body):
 
     run: str = Field(min_length=1, max_length=255)
     step: StepName = None
-    client: str = Field("", max_length=64)
+    client: str = Field(default="", max_length=64)
     label: int | str | None = None
     sampling: SamplingFields = SamplingFields()
     save: Literal["png", "latents", "film"] = "png"
@@ -51,7 +51,7 @@ class GridRequest(ExploreFields):
 
     kind: Literal["grid"]
     seed: SeedNumber = 0
-    count: int = Field(64, ge=1, le=256)
+    count: int = Field(default=64, ge=1, le=256)
     columns: ColumnCount = None
 
 
@@ -61,7 +61,7 @@ class PromptRequest(ExploreFields):
     kind: Literal["prompt"]
     prompt: str = Field(min_length=1, max_length=400)
     seed: SeedNumber = 0
-    count: int = Field(16, ge=1, le=256)
+    count: int = Field(default=16, ge=1, le=256)
     columns: ColumnCount = None
 
 
@@ -79,9 +79,9 @@ class PlaneRequest(ExploreFields):
     kind: Literal["plane"]
     x: float
     y: float
-    rows: int = Field(1, ge=1, le=8)
-    columns: int = Field(1, ge=1, le=8)
-    spacing: float = Field(1.0, gt=0, le=100)
+    rows: int = Field(default=1, ge=1, le=8)
+    columns: int = Field(default=1, ge=1, le=8)
+    spacing: float = Field(default=1.0, gt=0, le=100)
     space: SpaceChoice = None
 
 
@@ -91,7 +91,7 @@ class InterpolateRequest(ExploreFields):
     kind: Literal["interpolate"]
     start: SampleNames
     end: SampleNames
-    length: int = Field(10, ge=2, le=64)
+    length: int = Field(default=10, ge=2, le=64)
     space: SpaceChoice = None
 
 
@@ -110,9 +110,9 @@ class DirectionsRequest(ExploreFields):
     kind: Literal["directions"]
     source: Literal["components", "labels"] = "components"
     start: SampleName | None = None
-    components: int = Field(8, ge=1, le=32)
-    length: int = Field(7, ge=2, le=32)
-    extent: float = Field(2.0, gt=0, le=100)
+    components: int = Field(default=8, ge=1, le=32)
+    length: int = Field(default=7, ge=2, le=32)
+    extent: float = Field(default=2.0, gt=0, le=100)
     layers: LayerRange = None
     amounts: Annotated[tuple[float, ...], Field(min_length=1, max_length=32)] | None = None
     plus: Annotated[tuple[SampleName, ...], Field(max_length=256)] = ()
@@ -145,7 +145,7 @@ class ProjectRequest(ExploreFields):
 
     kind: Literal["project"]
     image: UploadedPicture
-    steps: int = Field(300, ge=1, le=2000)
+    steps: int = Field(default=300, ge=1, le=2000)
     space: Literal["w", "w+"] = "w+"
     distance: Literal["efficientnet_lite0", "vgg", "pixels"] = "efficientnet_lite0"
     fit: Literal["crop", "pad", "stretch"] | None = None

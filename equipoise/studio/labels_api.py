@@ -40,7 +40,7 @@ Side = Literal["left", "right"]
 class AnnotationsBody(Body):
     """Annotations to change; None leaves one as it is."""
 
-    tags: list[str] | None = Field(None, max_length=100)
+    tags: list[str] | None = Field(default=None, max_length=100)
     note: str | None = None
     archived: bool | None = None
 
@@ -52,7 +52,7 @@ class LabelBody(Body):
     answer: Literal["left", "right", "neither", "keep", "flaw", "copy", "none"]
     pair: str = ""
     sample: str = ""
-    step: int = Field(0, ge=0)
+    step: int = Field(default=0, ge=0)
 
 
 class ChosenBody(Body):

@@ -12,10 +12,16 @@ import pytest
 from PIL import Image
 
 from equipoise.core import catalog
+from equipoise.experiment.assembly import assemble
+from equipoise.experiment.completion import complete
+from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.runs.annotations import choose_step
+from equipoise.runs.folders import create_run
 from equipoise.runs.labels import MarkLabel, append_label
+from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.studio.explorer_process import REFUSAL, ExplorerService
 from equipoise.studio.frames import Frame
+from equipoise.training import checkpoint
 
 Explore = Callable[..., Frame]
 
@@ -310,3 +316,41 @@ def test_nearest_training_pictures(service: ExplorerService, trained: Path, expl
     large = encode_png(make_grid(np.zeros((1, 1, 20, 20), np.float32)))
     answer = service.answer(Frame({"action": "neighbours", "folder": str(trained)}, large))
     assert "1 x 20 x 20, but training images are 1 x 16 x 16" in answer.values["error"]
+
+
+@pytest.fixture(scope="module")
+def translating_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that translates emoji in both directions, with one checkpoint and no training. Read only."""
+    options = {"width": 2, "patch": 16, "blocks": 1}
+    experiment = complete(
+        Experiment(
+            data=PlugSpec("openmoji"),
+            model=PlugSpec("cyclegan", options),
+            image_size=16,
+            batch_size=4,
+            steps=1,
+            metric=PlugSpec("none"),
+        )
+    )
+    state = assemble(experiment, None).state
+    folder = tmp_path_factory.mktemp("translating") / "run"
+    create_run(folder, experiment.to_json())
+    checkpoint.write(folder / CHECKPOINTS_FOLDER, checkpoint.Checkpoint(0, state.tensors(), state.values()))
+    return folder
+
+
+def test_a_translation(
+    call, service: ExplorerService, explore: Explore, explore_error, translating_run: Path, tmp_path: Path
+) -> None:
+    described = service.answer(Frame({"action": "describe", "folder": str(translating_run), "step": None}))
+    facts = described.values["values"]
+    assert (facts["translate"], facts["back"], facts["samplings"], facts["spaces"]) == (True, True, [], [])
+    picture = png(20)
+    (tmp_path / "picture.png").write_bytes(base64.b64decode(picture))
+    for back in (False, True):
+        fields = {"image": picture, "back": back, "grey": True}
+        answer = explore(translating_run, "translate", **fields)
+        command = answer.values["command"].replace("picture.png", str(tmp_path / "picture.png"))
+        command = command.replace("translated.png", f"translated-{back}.png")
+        assert answer.content == same_as_command(call, Frame({"command": command}), tmp_path)
+    assert "translates images and needs input images" in explore_error(translating_run, "grid")

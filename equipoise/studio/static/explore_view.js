@@ -119,7 +119,7 @@ class ExploreView {
     const classes = Array.from({ length: facts.classes }, (_, index) => /** @type {[string, string]} */ ([String(index), facts.class_names[index] ?? String(index)]));
     const controls = [
       facts.classes > 0 && field("Class", choice([["", "each in turn"], ...classes], "", (text) => { this.label = text === "" ? null : Number(text); this.refresh(); })),
-      range("psi", "psi", -1, 2, 0.05, 1, "1 changes nothing, 0 is the mean sample"), range("cutoff", "Layers that psi acts on", 1, Math.max(1, facts.layers), 1, facts.layers, "the first ones"),
+      range("psi", "psi", 0, 2, 0.05, 1, "1 changes nothing, 0 is the mean sample"), range("cutoff", "Layers that psi acts on", 1, Math.max(1, facts.layers), 1, facts.layers, "the first ones"),
       range("truncation", "Truncation", 0.1, 4, 0.1, 4, "latents within ±T; 4: as trained"), select("noise", "Noise", ["fixed", "none"]),
       range("steps", "Steps of the sampler", 0, 100, 1, 0, "0: as trained"), range("guidance", "Guidance", 0, 8, 0.1, 1, "1 changes nothing"), select("sampler", "Sampler", ["heun", "dpm_2m", "ddim", "ancestral"]),
     ].filter(Boolean);
