@@ -28,7 +28,7 @@ TURN = re.compile(
 )
 TURN_END = re.compile(rb'", "from": ([-+.\w]+), "to": ([-+.\w]+)\}$')
 """Start and end of the lines of which a log has many. Lines of another form are parsed as JSON."""
-CHUNK = 4 * 2**20
+CHUNK = 2**18
 """Bytes that are read at once."""
 CHECKED = 64
 """Bytes before the end of what was read that must be unchanged; otherwise the log is read again from its start."""
@@ -151,18 +151,27 @@ class LiveLog:
 
     def _add_lines(self, lines: Sequence[bytes]) -> None:
         """Add complete lines. Most are readings, which are located here, and not parsed."""
-        match = READING.match
+        match, offset, version = READING.match, self.offset, -1
         for line in lines:
+            if version != self.version:
+                version, rows = self.version, self.readings
+                add = [part.append for part in (rows.steps, rows.images, rows.seconds, rows.offsets, rows.lengths)]
+                add_step, add_images, add_seconds, add_offset, add_length = add
             reading = match(line)
             if reading and line.endswith(b"}"):
                 step, images = int(reading[1]), int(reading[2])
-                self.readings.append(step, images, _to_float(reading[3]), self.offset, len(line))
+                add_step(step)
+                add_images(images)
+                add_seconds(_to_float(reading[3]))
+                add_offset(offset)
+                add_length(len(line))
                 if step > self.step:
                     self.step, self.images = step, images
             else:
-                self._add(line, self.offset)
+                self._add(line, offset)
             self._count += 1
-            self.offset += len(line) + 1
+            offset += len(line) + 1
+        self.offset = offset
 
     def _add(self, line: bytes, offset: int) -> None:
         """Add a complete line that has not the form of a reading."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from equipoise.runs.live_log import LiveLog
 
-HEALTH = b', "health": '
-"""What follows the signals in the line of a reading; the evidence of findings after it repeats names of signals."""
+LOSSES, SIGNALS, HEALTH = b', "loss": {', b', "signals": {', b', "health": '
+"""Where the parts of the line of a reading begin. The evidence of findings repeats names of signals after them."""
 MARGIN = 64
 """Bytes by which the place of a number may move from line to line before the whole line is searched."""
 NOWHERE = math.nan
@@ -54,10 +54,21 @@ class ReadingColumns:
                 by_length.setdefault(len(column.values), []).append(name)
             for start, group in by_length.items():
                 for lines in self._log.read_readings(start):
-                    ends = _signal_ends(lines)
-                    for name in group:
-                        _extend(self._columns[name], name, lines, ends)
+                    self._extend(group, lines)
             return {name: self._columns[name] for name in names}
+
+    def _extend(self, names: Sequence[str], lines: Sequence[bytes]) -> None:
+        """Append the numbers of some lines to some columns of the same length."""
+        signals = _split(lines, SIGNALS, HEALTH)
+        losses = _split(lines, LOSSES, SIGNALS) if any("." in name for name in names) else []
+        for name in names:
+            column, key = self._columns[name], json.dumps(name).encode() + b": "
+            if name == "reward":  # after the health, at the end of the line
+                column.values.extend(_reward(line, key) for line in lines)
+            elif "." in name:
+                _extend_loss(column, key, losses)
+            else:
+                _extend_signal(column.values, key, signals)
 
     def names(self) -> list[str]:
         """Return the names of the losses and signals that some readings have: of the first, the latest, and a sample.
@@ -95,70 +106,62 @@ class ReadingColumns:
             self._named = 0
 
 
-def _signal_ends(lines: Sequence[bytes]) -> list[int]:
-    """Return where the signals of each line end."""
+def _split(lines: Sequence[bytes], begin: bytes, end: bytes) -> list[list[bytes]]:
+    """Return the items of one object of each line: those between `begin` and `end`, at their commas."""
     result, hint = [], 0
     for line in lines:
-        end = line.find(HEALTH, hint)
-        if end < 0:
-            end = line.find(HEALTH)
-        result.append(end if end >= 0 else len(line))
-        hint = max(0, end - 4 * MARGIN)
+        start = line.find(begin, hint)
+        if start < 0:
+            start = line.find(begin)
+        stop = line.find(end, start)
+        hint = max(0, start - MARGIN)
+        result.append(line[start + len(begin) : stop if stop >= 0 else None].split(b", ") if start >= 0 else [])
     return result
 
 
-def _extend(column: SignalColumn, name: str, lines: Sequence[bytes], ends: Sequence[int]) -> None:
-    """Append the numbers of some lines."""
-    key = json.dumps(name).encode() + b": "
-    if name == "reward":  # after the health, at the end of the line
-        column.values.extend(_number(line, line.rfind(key) + len(key)) if key in line else NOWHERE for line in lines)
-    elif "." in name:
-        _extend_loss(column, key + b'{"mean": ', lines, ends)
-    else:
-        _extend_signal(column.values, key, lines, ends)
-
-
-def _extend_signal(values: "array[float]", key: bytes, lines: Sequence[bytes], ends: Sequence[int]) -> None:
-    size, hint, append = len(key), 0, values.append
-    for line, end in zip(lines, ends, strict=True):
-        place = line.find(key, hint, end)
-        if place < 0:
-            place = line.find(key, 0, end)
-            if place < 0:
+def _extend_signal(values: "array[float]", key: bytes, rows: Sequence[Sequence[bytes]]) -> None:
+    """Append the number after `key` of each row. It is mostly where it was in the row before."""
+    size, place, append = len(key), 0, values.append
+    for items in rows:
+        if place >= len(items) or not items[place].startswith(key):
+            place = _place(items, key)
+            if place >= len(items):
                 append(NOWHERE)
                 continue
-        hint = place - MARGIN if place > MARGIN else 0
-        begin = place + size
         try:
-            append(float(line[begin : line.find(b",", begin)]))
+            append(float(items[place][size:]))
         except ValueError:
-            append(_number(line, begin))
+            append(_number(items[place], size))
 
 
-def _extend_loss(column: SignalColumn, key: bytes, lines: Sequence[bytes], ends: Sequence[int]) -> None:
-    size, hint = len(key), 0
-    for line, end in zip(lines, ends, strict=True):
-        place = line.find(key, hint, end)
-        if place < 0:
-            place = line.find(key, 0, end)
+def _extend_loss(column: SignalColumn, key: bytes, rows: Sequence[Sequence[bytes]]) -> None:
+    """Append mean, minimum and maximum of a term: the items `"G.total": {"mean": 0.5`, `"min": 0.4`, `"max": 0.6`."""
+    key += b'{"mean": '
+    size, place = len(key), 0
+    for items in rows:
+        if place >= len(items) or not items[place].startswith(key):
+            place = _place(items, key)
         numbers = (NOWHERE, NOWHERE, NOWHERE)
-        if place >= 0:
-            hint = max(0, place - MARGIN)
-            begin = place + size
-            numbers = _statistics(line[begin : line.find(b"}", begin)])
+        if place < len(items):
+            try:
+                low, high = items[place + 1 : place + 3]
+                numbers = float(items[place][size:]), float(low[7:]), float(high[7:])
+            except ValueError:
+                mean = _number(items[place], size)
+                numbers = mean, mean, mean
         column.values.append(numbers[0])
         column.low.append(numbers[1])
         column.high.append(numbers[2])
 
 
-def _statistics(text: bytes) -> tuple[float, float, float]:
-    """Parse mean, minimum and maximum of a loss: `0.5, "min": 0.4, "max": 0.6, "last": 0.5`."""
-    parts = text.split(b", ")
-    try:
-        return float(parts[0]), float(parts[1][7:]), float(parts[2][7:])
-    except (ValueError, IndexError):
-        mean = _number(text, 0)
-        return mean, mean, mean
+def _place(items: Sequence[bytes], key: bytes) -> int:
+    """Return the index of the item that begins with a key; the number of items if there is none."""
+    return next((index for index, item in enumerate(items) if item.startswith(key)), len(items))
+
+
+def _reward(line: bytes, key: bytes) -> float:
+    place = line.rfind(key)
+    return NOWHERE if place < 0 else _number(line, place + len(key))
 
 
 def _number(line: bytes, begin: int) -> float:
