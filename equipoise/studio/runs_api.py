@@ -14,6 +14,7 @@ from equipoise.errors import RunError, SettingError, report_command
 from equipoise.report.run_summary import rerun_command
 from equipoise.runs.run import FIGURES_FOLDER
 from equipoise.runs.run_index import LiveRun, row_to_json
+from equipoise.runs.run_rows import last_health
 from equipoise.runs.series import Bins, Numbers, bin_curves
 from equipoise.studio.curves import list_curves, make_axis, read_curves
 from equipoise.studio.knob_states import knob_states
@@ -70,12 +71,17 @@ def routes(studio: Studio) -> list[Route]:
 
 
 def describe_run(run: LiveRun) -> dict[str, object]:
-    """Return settings, knobs, curves and files of a run as JSON values, without its row."""
+    """Return settings, knobs, curves and files of a run as JSON values, without its row.
+
+    `missing`: what the verdict needs to be more certain, "" if nothing.
+    """
     try:
         experiment = run.run.experiment()
     except RunError:
         experiment = {}  # the row says what is wrong
     knobs = knob_states(run, experiment.get("freeze"))
+    with run.log.lock:
+        missing = last_health(run.log).missing
     meaning = {knob.name: (knob.unit, knob.help) for knob in knobs}
     folder = run.run.folder
     return {
@@ -93,6 +99,7 @@ def describe_run(run: LiveRun) -> dict[str, object]:
         "data": data_record(folder),
         "skipped": skipped_files(folder),
         "last_log": log_tail(folder),
+        "missing": missing,
     }
 
 

@@ -31,7 +31,7 @@ def test_one_clock(open_page) -> None:
     page.get_by_role("button", name="Whole run").click()
 
 
-def test_keys_move_the_clock(open_page) -> None:
+def test_keys_move_the_clock(open_page, wait) -> None:
     page = open_page("#/run/done?step=100")
     page.wait_for_selector(CLOCK)
     page.keyboard.press("ArrowLeft")
@@ -48,7 +48,7 @@ def test_keys_move_the_clock(open_page) -> None:
     assert clock_of(page) == 240
     page.locator("main").focus()
     page.keyboard.press("Space")
-    page.wait_for_function("document.querySelector('#clock').value != '240'")
+    wait(lambda: clock_of(page) != 240)
 
 
 def test_reduced_motion(open_page) -> None:
@@ -75,7 +75,7 @@ def test_axes_and_numbers(open_page) -> None:
     chart = page.locator(".chart").first
     chart.hover()
     chart.get_by_text("Numbers").click()
-    page.wait_for_function("document.querySelector('.chart table')?.innerText.includes('3,840')")
+    chart.get_by_text("3,840", exact=True).wait_for()
     assert chart.locator("tbody tr").count() <= 25
 
 

@@ -21,7 +21,8 @@ export async function request(path, options = {}) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const expired = "The session is not valid. Open the address that `equipoise studio` printed.";
-  throw new ApiError(response.status, body.error ?? (response.status === 401 ? expired : `The studio answered ${response.status}.`));
+  throw new ApiError(response.status,
+    body.error ?? (response.status === 401 ? expired : `The studio answered ${response.status}.`));
 }
 
 /**
@@ -46,9 +47,15 @@ export async function post(path, body, signal) {
   return (await postRaw(path, body, signal)).json();
 }
 
-/** POST a JSON body; returns the response, for instance a picture. @param {string} path @param {unknown} body @param {AbortSignal} [signal] */
+/**
+ * POST a JSON body; returns the response, for instance a picture.
+ * @param {string} path
+ * @param {unknown} body
+ * @param {AbortSignal} [signal]
+ */
 export function postRaw(path, body, signal) {
-  return request(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal });
+  return request(path, { method: "POST", body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" }, signal });
 }
 
 /** @param {string} path @param {Record<string, string | number | null | undefined>} parameters */
@@ -83,8 +90,8 @@ export function latest(load, onerror) {
 }
 
 /**
- * Return a function that calls `load`, at most one at a time and at most once in `pause` milliseconds; calls meanwhile
- * become one more call at the end.
+ * Return a function that calls `load`, at most one at a time; calls meanwhile become one more call at the end. Between
+ * two calls are `pause` milliseconds, and at least three times what the last one took, so that watching stays cheap.
  * @param {() => Promise<void>} load
  * @param {(error: Error) => void} onerror
  * @param {number} [pause]
@@ -94,6 +101,7 @@ export function coalesce(load, onerror, pause = 250) {
   return async function trigger() {
     if (busy) return void (again = true);
     busy = true;
+    const start = performance.now();
     try {
       await load();
     } catch (error) {
@@ -102,7 +110,7 @@ export function coalesce(load, onerror, pause = 250) {
     setTimeout(() => {
       busy = false;
       if (again) { again = false; trigger(); }
-    }, pause);
+    }, Math.max(pause, Math.min(5000, 3 * (performance.now() - start))));
   };
 }
 
@@ -141,7 +149,10 @@ function lead() {
   return new Promise(() => {});
 }
 
-/** Start to receive news; `onconnection` learns whether the stream is open. @param {(live: boolean) => void} onconnection */
+/**
+ * Start to receive news; `onconnection` learns whether the stream is open.
+ * @param {(live: boolean) => void} onconnection
+ */
 export function connect(onconnection) {
   reportConnection = onconnection;
   channel.postMessage("hello");

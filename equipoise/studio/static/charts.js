@@ -5,7 +5,10 @@
 import { announce } from "./clock.js";
 import { fill, h, number } from "./dom.js";
 
-/** @typedef {{label: string, last: (number | null)[], min?: (number | null)[], max?: (number | null)[], dash?: boolean}} Line */
+/**
+ * @typedef {(number | null)[]} Values
+ * @typedef {{label: string, last: Values, min?: Values, max?: Values, dash?: boolean}} Line
+ */
 /** @typedef {{x: number[], steps: number[], lines: Line[]}} ChartData steps: step of each x, for the clock */
 /** @typedef {{from: number, to: number, severe: boolean}} Shade a span of steps with a finding */
 
@@ -25,7 +28,8 @@ export function colour(name) {
 }
 
 /** The same colour, nearly transparent. @param {string} rgb @param {number} alpha */
-const faint = (rgb, alpha) => rgb.replace(/^rgba?\(([^)]*?)\)$/, (_, parts) => `rgba(${parts.split(",").slice(0, 3).join(",")}, ${alpha})`);
+const faint = (rgb, alpha) =>
+  rgb.replace(/^rgba?\(([^)]*?)\)$/, (_, parts) => `rgba(${parts.split(",").slice(0, 3).join(",")}, ${alpha})`);
 
 /** Short numbers of axes: 12k, 3e-4. @param {number | null} value */
 export function tick(value) {
@@ -36,7 +40,11 @@ export function tick(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-/** Index of the last of the sorted numbers that is not above `value`; 0 if all are. @param {number[]} sorted @param {number} value */
+/**
+ * Index of the last of the sorted numbers that is not above `value`; 0 if all are.
+ * @param {number[]} sorted
+ * @param {number} value
+ */
 export function indexAt(sorted, value) {
   let low = 0, high = sorted.length - 1;
   while (low < high) {
@@ -65,8 +73,8 @@ export class Chart {
   /**
    * @param {string} title
    * @param {import("./clock.js").Clock} clock
-   * @param {{help?: string, unit?: string, height?: number, range?: [number, number], stepped?: boolean}} [options] range: of the
-   *     vertical axis; stepped: values hold until the next one
+   * @param {{help?: string, unit?: string, height?: number, range?: [number, number], stepped?: boolean}} [options]
+   *     range: of the vertical axis; stepped: values hold until the next one
    */
   constructor(title, clock, options = {}) {
     this.title = title;
@@ -78,13 +86,16 @@ export class Chart {
     this.table = h("div", { class: "scroll" });
     const details = h("details", { ontoggle: () => this.#fillTable() }, h("summary", {}, "Numbers"), this.table);
     this.details = details;
-    this.element = h("figure", { class: "chart", tabindex: 0, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
+    this.element = h("figure",
+      { class: "chart", tabindex: 0, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       "aria-label": `Chart: ${title}. Left and right arrow keys move the clock.` },
-    h("figcaption", {}, h("h3", { title: options.help ?? null }, title), options.unit && h("small", { class: "muted" }, options.unit), this.legend),
+    h("figcaption", {}, h("h3", { title: options.help ?? null }, title),
+      options.unit && h("small", { class: "muted" }, options.unit), this.legend),
     this.place, details);
     this.observer = new ResizeObserver(() => {
       const width = this.place.clientWidth;
-      if (this.#plot && width && width !== this.#plot.width) { this.#plot.setSize({ width, height: this.#plot.height }); this.moveMark(); }
+      if (this.#plot && width
+        && width !== this.#plot.width) { this.#plot.setSize({ width, height: this.#plot.height }); this.moveMark(); }
     });
     this.observer.observe(this.place);
     this.redraw = () => { this.#shape = ""; this.draw(this.data); };
@@ -117,9 +128,11 @@ export class Chart {
 
   /** Columns of uPlot: x, then per line (min, max,) last. @param {boolean} banded @returns {any} */
   #columns(banded) {
-    const positive = (/** @type {(number | null)[]} */ values) => this.log ? values.map((value) => (value !== null && value > 0 ? value : null)) : values;
+    const positive = (/** @type {(number | null)[]} */ values) => this.log
+      ? values.map((value) => (value !== null && value > 0 ? value : null)) : values;
     return [this.data.x, ...this.data.lines.flatMap((line) => [
-      ...(banded ? [positive(line.min ?? line.last), positive(line.max ?? line.last)] : []), positive(smooth(line.last, this.smoothing))])];
+      ...(banded ? [positive(line.min ?? line.last), positive(line.max ?? line.last)] : []),
+        positive(smooth(line.last, this.smoothing))])];
   }
 
   /** @param {any} columns @param {boolean} banded */
@@ -128,27 +141,46 @@ export class Chart {
     const text = colour("--muted"), grid = colour("--line");
     const fixed = this.log ? undefined : this.options.range;
     const stride = banded ? 3 : 1;
-    const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
+    const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 },
+      ticks: { show: false }, gap: 4 };
     const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true };
     /** @type {any} */
     const options = {
-      width: this.place.clientWidth || 320, height: this.options.height ?? 168, legend: { show: false }, padding: [8, 16, 0, 0],
-      scales: { x: { time: false }, y: { distr: this.log ? 3 : 1, range: this.log ? undefined : (/** @type {any} */ _, /** @type {number | null} */ low, /** @type {number} */ high) => fixed ?? padded(low, high) } },
-      axes: [{ ...axis, size: 26, space: 64, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map((value) => this.clock.state.axis === "seconds" && value >= 600 ? `${tick(value / 60)} min` : tick(value)) },
-        { ...axis, size: 54, space: 28, values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(tick) }],
+      width: this.place.clientWidth || 320, height: this.options.height ?? 168, legend: { show: false },
+        padding: [8, 16, 0, 0],
+      scales: { x: { time: false },
+        y: { distr: this.log ? 3 : 1,
+          range: this.log ? undefined
+            : (/** @type {any} */ _, /** @type {number | null} */ low, /** @type {number} */ high) =>
+              fixed ?? padded(low, high) } },
+      axes: [{ ...axis, size: 26, space: 64,
+        values: (/** @type {any} */ _, /** @type {number[]} */ values) =>
+          values.map((value) => this.clock.state.axis === "seconds" && value >= 600 ? `${tick(value / 60)} min`
+            : tick(value)) },
+        { ...axis, size: 54, space: 28,
+          values: (/** @type {any} */ _, /** @type {number[]} */ values) => values.map(tick) }],
       series: [{}, ...this.data.lines.flatMap((line, index) => [...(banded ? [edge, edge] : []),
-        { stroke: palette[index], width: 1.75, spanGaps: true, dash: line.dash ? [5, 4] : undefined, points: { show: isSparse(line), size: 5, fill: palette[index] }, paths: this.options.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined, show: !this.#hiddenLines.has(line.label) }])],
-      bands: banded ? this.data.lines.map((_, index) => ({ series: [index * stride + 2, index * stride + 1], fill: faint(palette[index], 0.16) })) : [],
-      cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false, setScale: false }, y: false },
-      hooks: { setCursor: [(/** @type {uPlot} */ plot) => this.#showValues(plot.cursor.idx ?? null)], setSelect: [(/** @type {uPlot} */ plot) => this.#select(plot)], drawClear: [(/** @type {uPlot} */ plot) => this.#shade(plot)] },
+        { stroke: palette[index], width: 1.75, spanGaps: true, dash: line.dash ? [5, 4] : undefined,
+          points: { show: isSparse(line), size: 5, fill: palette[index] },
+          paths: this.options.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined,
+          show: !this.#hiddenLines.has(line.label) }])],
+      bands: banded ? this.data.lines.map((_, index) =>
+        ({ series: [index * stride + 2, index * stride + 1], fill: faint(palette[index], 0.16) })) : [],
+      cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 },
+        drag: { x: true, y: false, setScale: false }, y: false },
+      hooks: { setCursor: [(/** @type {uPlot} */ plot) => this.#showValues(plot.cursor.idx ?? null)],
+        setSelect: [(/** @type {uPlot} */ plot) => this.#select(plot)],
+        drawClear: [(/** @type {uPlot} */ plot) => this.#shade(plot)] },
     };
     const plot = new uPlot(options, columns, this.place);
     plot.over.append(this.mark);
     let down = 0;
     plot.over.addEventListener("pointerdown", (event) => { down = event.clientX; });
-    plot.over.addEventListener("click", (event) => { if (Math.abs(event.clientX - down) < 5) this.#moveTo(plot.cursor.idx ?? 0); });
+    plot.over.addEventListener("click",
+      (event) => { if (Math.abs(event.clientX - down) < 5) this.#moveTo(plot.cursor.idx ?? 0); });
     plot.over.addEventListener("dblclick", () => this.clock.update({ range: null }));
-    fill(this.legend, this.data.lines.map((line, index) => this.#legendItem(line, palette[index], (index + 1) * stride)));
+    fill(this.legend, this.data.lines.map((line, index) =>
+      this.#legendItem(line, palette[index], (index + 1) * stride)));
     return plot;
   }
 
@@ -156,19 +188,23 @@ export class Chart {
   #legendItem(line, rgb, series) {
     const swatch = h("i", { class: line.dash ? "swatch dash" : "swatch" });
     swatch.style.color = rgb;
-    const button = h("button", { type: "button", "aria-pressed": !this.#hiddenLines.has(line.label), title: `Show or hide ${line.label}`, onclick: () => {
+    const button = h("button",
+      { type: "button", "aria-pressed": !this.#hiddenLines.has(line.label), title: `Show or hide ${line.label}`,
+        onclick: () => {
       const show = this.#hiddenLines.delete(line.label) || !this.#hiddenLines.add(line.label);
       this.#plot?.setSeries(series, { show });
       if (series % 3 === 0) for (const edge of [series - 2, series - 1]) this.#plot?.setSeries(edge, { show });
       button.setAttribute("aria-pressed", String(show));
-    } }, swatch, this.data.lines.length > 1 ? `${line.label} ` : h("span", { class: "hidden" }, line.label), h("b", {}));
+    } }, swatch, this.data.lines.length > 1 ? `${line.label} ` : h("span", { class: "hidden" }, line.label),
+      h("b", {}));
     return h("li", {}, button);
   }
 
   /** Show the values at an index in the legend; null: at the clock. @param {number | null} index */
   #showValues(index) {
     const at = index ?? indexAt(this.data.steps, this.clock.step);
-    this.legend.querySelectorAll("b").forEach((place, line) => { place.textContent = number(valueAt(this.data.lines[line]?.last ?? [], at)); });
+    this.legend.querySelectorAll("b").forEach((place,
+      line) => { place.textContent = number(valueAt(this.data.lines[line]?.last ?? [], at)); });
   }
 
   /** Draw spans with findings behind the lines. @param {uPlot} plot */
@@ -176,7 +212,9 @@ export class Chart {
     const { ctx, bbox } = plot;
     const colours = { true: faint(colour("--bad"), 0.1), false: faint(colour("--warn"), 0.1) };
     for (const { from, to, severe } of this.shades) {
-      const [left, right] = [from, to].map((step) => Math.min(Math.max(plot.valToPos(this.#position(step), "x", true), bbox.left), bbox.left + bbox.width));
+      const [left, right] = [from,
+        to].map((step) => Math.min(Math.max(plot.valToPos(this.#position(step), "x", true), bbox.left),
+          bbox.left + bbox.width));
       ctx.fillStyle = colours[`${severe}`];
       if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
     }
@@ -211,14 +249,16 @@ export class Chart {
   #moveTo(index) {
     const step = this.data.steps[Math.min(Math.max(index, 0), this.data.steps.length - 1)];
     if (step !== undefined) this.clock.update({ step });
-    announce(`${this.title}, step ${step}: ${this.data.lines.map((line) => `${line.label} ${number(valueAt(line.last, index))}`).join(", ")}`);
+    const values = this.data.lines.map((line) => `${line.label} ${number(valueAt(line.last, index))}`);
+    announce(`${this.title}, step ${step}: ${values.join(", ")}`);
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.target !== this.element) return;
     const index = indexAt(this.data.steps, this.clock.step), stride = event.shiftKey ? 10 : 1;
-    const target = { ArrowLeft: index - stride, ArrowRight: index + stride, Home: 0, End: this.data.steps.length - 1 }[event.key];
+    const target = { ArrowLeft: index - stride, ArrowRight: index + stride, Home: 0,
+      End: this.data.steps.length - 1 }[event.key];
     if (target === undefined) return;
     event.preventDefault();
     event.stopPropagation();
@@ -229,8 +269,12 @@ export class Chart {
     if (!this.details.open) return;
     const { x, lines } = this.data, count = Math.min(ROWS, x.length);
     const rows = Array.from({ length: count }, (_, row) => Math.round((row * (x.length - 1)) / Math.max(1, count - 1)));
-    fill(this.table, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, this.clock.state.axis), lines.map((line) => h("th", { scope: "col", class: "right" }, line.label)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, number(x[row])), lines.map((line) => h("td", { class: "right" }, number(line.last[row]))))))));
+    fill(this.table, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, this.clock.state.axis),
+        lines.map((line) => h("th", { scope: "col", class: "right" }, line.label)))),
+      h("tbody", {}, rows.map((row) =>
+        h("tr", {}, h("th", { scope: "row" }, number(x[row])),
+          lines.map((line) => h("td", { class: "right" }, number(line.last[row]))))))));
   }
 }
 
@@ -243,14 +287,23 @@ function valueAt(values, index) {
 /** Whether a line has so few numbers that each is drawn as a point. @param {Line} line */
 const isSparse = (line) => line.last.filter((value) => value !== null).length < SPARSE;
 
-/** Range of the vertical axis around all values; a constant is in the middle. @param {number | null} low @param {number} high @returns {[number | null, number | null]} */
+/**
+ * Range of the vertical axis around all values; a constant is in the middle.
+ * @param {number | null} low
+ * @param {number} high
+ * @returns {[number | null, number | null]}
+ */
 function padded(low, high) {
   if (low === null) return [0, 1];
   if (low === high) return [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
   return uPlot.rangeNum(low, high, 0.1, true);
 }
 
-/** Running mean with exponential weights, corrected for its start. @param {(number | null)[]} values @param {number} weight */
+/**
+ * Running mean with exponential weights, corrected for its start.
+ * @param {(number | null)[]} values
+ * @param {number} weight
+ */
 function smooth(values, weight) {
   if (!weight) return values;
   let sum = 0, total = 0;

@@ -6,7 +6,14 @@ import { coalesce, get, runPath } from "./api.js";
 import { Chart } from "./charts.js";
 import { fill, h, notifyError, panel, segmented } from "./dom.js";
 
-/** @typedef {{key: string, section: string, title: string, range?: [number, number], info: SeriesInfo[]}} Family series of one chart */
+/**
+ * @typedef {object} Family series of one chart
+ * @property {string} key
+ * @property {string} section
+ * @property {string} title
+ * @property {[number, number]} [range] of the vertical axis
+ * @property {SeriesInfo[]} info
+ */
 
 /** Charts with several series: section, title, names, range of the vertical axis. Other series have a chart each.
  * @type {[string, string, RegExp, [number, number]?][]} */
@@ -29,7 +36,8 @@ function families(series) {
   /** @type {Map<string, Family>} */
   const result = new Map();
   for (const info of series) {
-    const family = info.group === "metric" || info.group === "knob" ? undefined : FAMILIES.find(([, , pattern]) => pattern.test(info.name));
+    const family = info.group === "metric" || info.group === "knob" ? undefined
+      : FAMILIES.find(([, , pattern]) => pattern.test(info.name));
     const phase = info.group === "loss" && info.name.includes(".") ? info.name.split(".")[0] : "";
     const [section, title, , range] = family ?? (phase ? ["Terms of the losses", phase]
       : [{ metric: "Quality", knob: "Knobs" }[/** @type {string} */ (info.group)] ?? "Details", info.name]);
@@ -41,7 +49,8 @@ function families(series) {
 
 /** Name of a series in the legend of its chart. @param {string} name */
 function lineName(name) {
-  const short = name.replace(/^[^.]*\./, "").replace(/^(rank|probability|sign|logit|loss_d|loss|gradient_norm|update_ratio|adversarial)_/, "");
+  const short = name.replace(/^[^.]*\./,
+    "").replace(/^(rank|probability|sign|logit|loss_d|loss|gradient_norm|update_ratio|adversarial)_/, "");
   return short.length === 1 ? short.toUpperCase() : short.replaceAll("_", " ");
 }
 
@@ -53,14 +62,22 @@ export function createCurves(id, clock) {
   let shades = [];
   const place = h("div", { class: "curves" });
   const settings = { log: false, smoothing: 0 };
-  const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
+  const reset = h("button",
+    { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
   const element = panel("Curves", [reset,
-    h("label", { class: "check" }, h("span", { class: "muted" }, "Smooth"), h("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, class: "short", "aria-label": "Smoothing",
+    h("label", { class: "check" }, h("span", { class: "muted" }, "Smooth"),
+      h("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, class: "short", "aria-label": "Smoothing",
       oninput: (/** @type {any} */ event) => { settings.smoothing = Number(event.target.value); redraw(); } })),
-    h("label", { class: "check" }, h("input", { type: "checkbox", onchange: (/** @type {any} */ event) => { settings.log = event.target.checked; redraw(); } }), "log"),
-    segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, clock.state.axis, (axis) => clock.update({ axis: /** @type {"step"} */ (axis) }))], place);
+    h("label", { class: "check" },
+      h("input", { type: "checkbox",
+        onchange: (/** @type {any} */ event) => { settings.log = event.target.checked; redraw(); } }), "log"),
+    segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, clock.state.axis,
+      (axis) => clock.update({ axis: /** @type {"step"} */ (axis) }))], place);
   const observer = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) for (const entry of charts.values()) if (entry.chart.element === target) entry.visible = isIntersecting;
+    for (const { target, isIntersecting } of entries) {
+      const entry = [...charts.values()].find(({ chart }) => chart.element === target);
+      if (entry) entry.visible = isIntersecting;
+    }
     refresh();
   }, { rootMargin: "200px" });
   const unsubscribe = clock.subscribe((changed) => {
@@ -69,7 +86,8 @@ export function createCurves(id, clock) {
   });
 
   function redraw() {
-    for (const { chart } of charts.values()) { Object.assign(chart, settings); if (chart.data.x.length) chart.draw(chart.data); }
+    for (const { chart } of charts.values()) { Object.assign(chart,
+      settings); if (chart.data.x.length) chart.draw(chart.data); }
   }
 
   const refresh = coalesce(async () => {
@@ -78,22 +96,31 @@ export function createCurves(id, clock) {
     if (!names.length) return;
     const [from, to] = clock.state.range ?? [null, null];
     /** @type {SeriesAnswer} */
-    const answer = await get(runPath(id, "/series"), { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
+    const answer = await get(runPath(id, "/series"),
+      { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
     const steps = answer.steps ?? answer.x;
     for (const { chart, names } of shown) {
       chart.shades = shades;
-      chart.draw({ x: answer.x, steps, lines: names.filter((name) => answer.series[name]).map((name) => ({ label: lineName(name), ...answer.series[name] })) });
+      chart.draw({ x: answer.x, steps,
+        lines: names.filter((name) => answer.series[name]).map((name) =>
+          ({ label: lineName(name), ...answer.series[name] })) });
     }
   }, notifyError, 300);
 
-  /** Create the charts of new series; the others stay. Knobs that never changed have none. @param {SeriesInfo[]} series @param {Turn[]} turns */
+  /**
+   * Create the charts of new series; the others stay. Knobs that never changed have none.
+   * @param {SeriesInfo[]} series
+   * @param {Turn[]} turns
+   */
   function update(series, turns) {
     const turned = new Set(turns.map(({ knob }) => knob));
-    for (const { key, section, title, range, info } of families(series.filter(({ group, name }) => group !== "knob" || turned.has(name)))) {
+    for (const { key, section, title, range,
+      info } of families(series.filter(({ group, name }) => group !== "knob" || turned.has(name)))) {
       const names = info.map(({ name }) => name), old = charts.get(key);
       if (old) { old.names = names; continue; }
       const help = info.map((item) => (info.length > 1 ? `${item.name}: ${item.help}` : item.help)).join("\n");
-      const chart = new Chart(title, clock, { help, unit: info[0].unit, range, stepped: section === "Knobs", height: section === "Balance" ? 176 : 128 });
+      const chart = new Chart(title, clock,
+        { help, unit: info[0].unit, range, stepped: section === "Knobs", height: section === "Balance" ? 176 : 128 });
       Object.assign(chart, settings);
       charts.set(key, { chart, names, visible: false });
       sectionBox(section).append(chart.element);
@@ -106,9 +133,13 @@ export function createCurves(id, clock) {
   function sectionBox(section) {
     const old = place.querySelector(`[data-section="${section}"] > div`);
     if (old) return old;
-    const order = SECTIONS.indexOf(section), box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
-    const folded = h("details", { open: !FOLDED.includes(section), class: "group", "data-section": section, "data-order": order }, h("summary", {}, section), box);
-    place.insertBefore(folded, [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
+    const order = SECTIONS.indexOf(section),
+      box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
+    const folded = h("details",
+      { open: !FOLDED.includes(section), class: "group", "data-section": section, "data-order": order },
+      h("summary", {}, section), box);
+    place.insertBefore(folded,
+      [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
     return box;
   }
 
@@ -116,7 +147,8 @@ export function createCurves(id, clock) {
     element, update, refresh,
     /** @param {TimelineFinding[]} findings */
     shade(findings) {
-      shades = findings.map(({ since, until, severity }) => ({ from: since, to: until ?? clock.state.last, severe: severity >= 0.66 }));
+      shades = findings.map(({ since, until, severity }) =>
+        ({ from: since, to: until ?? clock.state.last, severe: severity >= 0.66 }));
     },
     destroy() {
       unsubscribe();

@@ -57,10 +57,12 @@ export function fill(element, ...children) {
  * @param {Element[]} nodes
  */
 export function setChildren(element, nodes) {
-  if (nodes.length === element.children.length && nodes.every((node, index) => element.children[index] === node)) return;
+  if (nodes.length === element.children.length
+    && nodes.every((node, index) => element.children[index] === node)) return;
   const focused = document.activeElement;
   element.replaceChildren(...nodes);
-  if (focused instanceof HTMLElement && focused !== document.activeElement && element.contains(focused)) focused.focus();
+  if (focused instanceof HTMLElement && focused !== document.activeElement
+    && element.contains(focused)) focused.focus();
 }
 
 /**
@@ -111,7 +113,8 @@ export function badge(state) {
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/,
+    "e").replace("e+", "e");
   if (Number.isInteger(value)) return value.toLocaleString("en");
   return value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 5 : 4 });
 }
@@ -169,7 +172,12 @@ export function openForm(title, content, verb, onsubmit) {
       h("button", { type: "button", onclick: (event) => event.target.closest("dialog").close() }, "Cancel"))));
 }
 
-/** Open a dialog that is removed when it closes. @param {string} title @param {Children} content @param {string} [kind] */
+/**
+ * Open a dialog that is removed when it closes.
+ * @param {string} title
+ * @param {Children} content
+ * @param {string} [kind]
+ */
 export function openDialog(title, content, kind) {
   const dialog = h("dialog", { "aria-label": title, class: kind, onclose: () => dialog.remove() }, content);
   document.body.append(dialog);

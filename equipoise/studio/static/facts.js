@@ -18,34 +18,49 @@ export function createHealth(clock, requests) {
 
   function show() {
     if (!timeline || !details) return;
-    const { step } = clock, now = timeline.findings.filter(({ since, until }) => since <= step && (until === null || step < until));
+    const { step } = clock,
+      now = timeline.findings.filter(({ since, until }) => since <= step && (until === null || step < until));
     const past = timeline.findings.filter(({ until }) => until !== null && until <= step).length;
-    const key = JSON.stringify([now, step >= clock.state.last, past, details.row.verdict, details.row.state, timeline.remedies.length, details.knobs.map((knob) => knob.value)]);
+    const key = JSON.stringify([now, step >= clock.state.last, past, details.row.verdict, details.row.state,
+      timeline.remedies.length, details.knobs.map((knob) => knob.value)]);
     if (key === shown) return;
     shown = key;
     const verdict = step >= clock.state.last ? details.row.verdict : "";
-    fill(place, now.map(finding), !now.length && h("p", {}, verdict && badge(verdict), verdict && " ", verdict === "unknown" ? "There is not enough evidence yet to say more." : "No finding at this step."),
-      past > 0 && h("small", { class: "muted" }, `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
+    fill(place, now.map(finding),
+      !now.length && h("p", {}, verdict && badge(verdict), verdict && " ",
+        verdict === "unknown" ? "There is not enough evidence yet to say more." : "No finding at this step."),
+      step >= clock.state.last && details.missing
+        && h("p", { class: "muted" }, h("b", {}, "To know more: "), details.missing),
+      past > 0 && h("small", { class: "muted" },
+        `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
   }
 
   /** @param {TimelineFinding} item */
   function finding(item) {
-    const done = timeline?.remedies.filter((remedy) => remedy.symptom === item.symptom && remedy.step >= item.since && remedy.step <= clock.step) ?? [];
+    const done = timeline?.remedies.filter((remedy) => remedy.symptom === item.symptom && remedy.step >= item.since
+      && remedy.step <= clock.step) ?? [];
     const running = details?.row.state === "running";
     return h("article", { class: item.severity >= 0.66 ? "finding severe" : "finding" },
-      h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label, h("small", { class: "muted" }, ` since step ${number(item.since)}, severity ${Math.round(item.severity * 100)} %`)),
+      h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label,
+        h("small", { class: "muted" },
+          ` since step ${number(item.since)}, severity ${Math.round(item.severity * 100)} %`)),
       h("p", {}, item.evidence),
-      done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map((remedy) => `step ${number(remedy.step)}: ${remedy.why || `rung ${remedy.rung}`}${remedy.restored === null ? "" : `, back to step ${number(remedy.restored)}`}. `)),
+      done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map(remedyText)),
       item.advice && h("p", { class: "muted" }, h("b", {}, "Advice: "), item.advice),
       running && item.until === null && adviceButtons(item.symptom));
   }
 
-  /** Buttons that hold the knobs which repair would change, loaded when the finding is shown. @param {string} symptom */
+  /**
+   * Buttons that hold the knobs which repair would change, loaded when the finding is shown.
+   * @param {string} symptom
+   */
   function adviceButtons(symptom) {
     const place = h("div", { class: "toolbar" });
     get(runPath(requests.id, "/advice"), { symptom }).then(({ changes }) => {
-      fill(place, /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) => h("button", { type: "button", class: "small",
-        title: "Hold the knob at this value until you release it", onclick: () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null) },
+      fill(place, /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) =>
+        h("button", { type: "button", class: "small",
+        title: "Hold the knob at this value until you release it",
+          onclick: () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null) },
       `Set ${knob} from ${number(from)} to ${number(to)}`)));
     }, () => {});
     return place;
@@ -59,14 +74,23 @@ export function createHealth(clock, requests) {
   };
 }
 
+/** What repair did, in a sentence. @param {Remedy} remedy */
+function remedyText({ step, why, rung, restored }) {
+  return `step ${number(step)}: ${why || `rung ${rung}`}${restored === null ? "" : `, back to step ${number(restored)}`}. `;
+}
+
 /** Settings, data, events, output, files of a run, each folded. @param {string} id */
 export function createFacts(id) {
   const parts = { settings: h("div"), data: h("div"), events: h("div"), output: h("div"), files: h("div") };
   const titles = { settings: "Settings", data: "Data", events: "Events", output: "Output", files: "Files and disk" };
-  const boxes = Object.entries(parts).map(([name, place]) => h("details", { class: "fact", ontoggle: () => { if (name === "events") loadEvents(); } }, h("summary", {}, titles[/** @type {"data"} */ (name)]), place));
+  const boxes = Object.entries(parts).map(([name, place]) =>
+    h("details", { class: "fact", ontoggle: () => { if (name === "events") loadEvents(); } },
+      h("summary", {}, titles[/** @type {"data"} */ (name)]), place));
   const warnings = h("div", { class: "stack" });
   const element = h("section", { class: "panel facts", "aria-label": "Facts" }, warnings, boxes);
-  const kind = h("select", { "aria-label": "Kind of events", onchange: loadEvents }, ["", "sensed", "turned", "remedied", "requested", "evaluated", "sampled", "saved", "started", "resumed", "finished"].map((name) => h("option", { value: name }, name || "all events")));
+  const kind = h("select", { "aria-label": "Kind of events", onchange: loadEvents },
+    ["", "sensed", "turned", "remedied", "requested", "evaluated", "sampled", "saved", "started", "resumed",
+      "finished"].map((name) => h("option", { value: name }, name || "all events")));
   const lines = h("pre", { tabindex: 0, "aria-label": "Last events" });
   fill(parts.events, kind, lines);
 
@@ -81,17 +105,29 @@ export function createFacts(id) {
 
   /** @param {RunDetails} details */
   function update({ row, experiment, command, warnings: texts, files, data, skipped, last_log: output }) {
-    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem));
-    fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command), h("button", { type: "button", class: "small", onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")), table(experiment));
-    fill(parts.data, table(data), skipped.length > 0 && h("div", {}, h("h3", {}, "Left out"), h("pre", { tabindex: 0 }, skipped.join("\n"))));
-    fill(parts.output, output.length ? h("pre", { tabindex: 0, "aria-label": "Last lines of the output" }, output.join("\n")) : h("p", { class: "muted" }, "The output of this run went to the terminal that started it."));
-    fill(parts.files, h("p", {}, `${bytes(row.disk)} on disk. `, Object.entries(files).filter(([, there]) => there).map(([name]) => h("a", { class: "button small", href: runPath(id, `/${name}`), target: "_blank", rel: "noopener" }, name))));
+    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)),
+      row.problem && h("p", { class: "error" }, row.problem));
+    fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
+      h("button", { type: "button", class: "small",
+        onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),
+  table(experiment));
+    fill(parts.data, table(data),
+      skipped.length > 0 && h("div", {}, h("h3", {}, "Left out"), h("pre", { tabindex: 0 }, skipped.join("\n"))));
+    fill(parts.output, output.length
+      ? h("pre", { tabindex: 0, "aria-label": "Last lines of the output" }, output.join("\n"))
+        : h("p", { class: "muted" }, "The output of this run went to the terminal that started it."));
+    fill(parts.files, h("p", {}, `${bytes(row.disk)} on disk. `,
+      Object.entries(files).filter(([, there]) => there).map(([name]) =>
+        h("a", { class: "button small", href: runPath(id, `/${name}`), target: "_blank", rel: "noopener" }, name))));
     loadEvents();
   }
   return { element, update };
 }
 
-/** An event in one line: "step 120  evaluated  metric: kd_digits, value: 0.02". @param {Record<string, unknown>} line */
+/**
+ * An event in one line: "step 120  evaluated  metric: kd_digits, value: 0.02".
+ * @param {Record<string, unknown>} line
+ */
 function eventText({ event, step, images, ...rest }) {
   const text = JSON.stringify(rest).slice(1, -1).replace(/"(\w+)":/g, "$1: ").replace(/,(?=\w+: )/g, ", ");
   return `step ${step}  ${event}  ${text.length > 600 ? `${text.slice(0, 600)} …` : text}`;
@@ -99,11 +135,16 @@ function eventText({ event, step, images, ...rest }) {
 
 /** A table of names and values; nested values become dotted names. @param {Record<string, unknown>} values */
 function table(values) {
-  return h("div", { class: "scroll" }, h("table", { class: "dense" }, h("tbody", {}, flatten(values).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "mono" }, value))))));
+  return h("div", { class: "scroll" },
+    h("table", { class: "dense" },
+      h("tbody", {}, flatten(values).map(([name, value]) =>
+        h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "mono" }, value))))));
 }
 
 /** @param {Record<string, unknown>} values @param {string} [prefix] @returns {[string, string][]} */
 function flatten(values, prefix = "") {
-  return Object.entries(values).flatMap(([name, value]) => value !== null && typeof value === "object" && !Array.isArray(value)
-    ? flatten(/** @type {Record<string, unknown>} */ (value), `${prefix}${name}.`) : [[prefix + name, Array.isArray(value) ? value.join(", ") : String(value)]]);
+  return Object.entries(values).flatMap(([name, value]) => value !== null && typeof value === "object"
+    && !Array.isArray(value)
+    ? flatten(/** @type {Record<string, unknown>} */ (value), `${prefix}${name}.`)
+      : [[prefix + name, Array.isArray(value) ? value.join(", ") : String(value)]]);
 }

@@ -23,7 +23,8 @@ export function valueAt(knob, position) {
 export function positionOf({ low, high, scale, off }, value) {
   if (off && value < low) return 0;
   const share = scale === "log" ? Math.log(value / low) / Math.log(high / low)
-    : scale === "integer" || scale === "linear" ? (value - low) / (high - low) : Math.log((1 - value) / (1 - low)) / Math.log((1 - high) / (1 - low));
+    : scale === "integer" || scale === "linear" ? (value - low) / (high - low)
+      : Math.log((1 - value) / (1 - low)) / Math.log((1 - high) / (1 - low));
   return Math.round(Math.min(1, Math.max(0, share)) * TICKS);
 }
 
@@ -45,7 +46,11 @@ export class Requests {
     this.waiting = answer.requests ?? answer;
   }
 
-  /** @param {{action: string, knob?: string, value?: number, text?: string}} body @param {string} text @param {() => void} [undo] */
+  /**
+   * @param {{action: string, knob?: string, value?: number, text?: string}} body
+   * @param {string} text
+   * @param {() => void} [undo]
+   */
   async send(body, text, undo) {
     try {
       const { request } = await post(runPath(this.id, "/requests"), body);
@@ -57,9 +62,15 @@ export class Requests {
     }
   }
 
-  /** Set a knob; undo goes back to the manual value before, or releases. @param {string} knob @param {number} value @param {number | null} before */
+  /**
+   * Set a knob; undo goes back to the manual value before, or releases.
+   * @param {string} knob
+   * @param {number} value
+   * @param {number | null} before
+   */
   turn(knob, value, before) {
-    return this.send({ action: "turn", knob, value }, `${knob} → ${number(value)}`, () => (before === null ? this.release(knob) : this.turn(knob, before, null)));
+    return this.send({ action: "turn", knob, value }, `${knob} → ${number(value)}`,
+      () => (before === null ? this.release(knob) : this.turn(knob, before, null)));
   }
 
   /** @param {string} knob */
@@ -78,24 +89,37 @@ class KnobRow {
     /** @type {number | null | undefined} manual value before the last change here; undefined: no change here */
     this.before = undefined;
     const integer = knob.scale === "integer", id = `knob-${knob.name}`;
-    this.slider = h("input", { type: "range", id, min: integer ? knob.low : 0, max: integer ? knob.high : TICKS, step: 1, "aria-describedby": `${id}-help`, oninput: () =>
+    this.slider = h("input",
+      { type: "range", id, min: integer ? knob.low : 0, max: integer ? knob.high : TICKS, step: 1,
+        "aria-describedby": `${id}-help`, oninput: () =>
       this.setDraft(integer ? Number(this.slider.value) : valueAt(this.knob, Number(this.slider.value))) });
-    this.box = h("input", { type: "number", step: "any", min: knob.off ? 0 : knob.low, max: knob.high, "aria-label": `${knob.name}, value`, oninput: () => this.setDraft(this.box.valueAsNumber, false), onkeydown: (/** @type {KeyboardEvent} */ event) => {
+    this.box = h("input",
+      { type: "number", step: "any", min: knob.off ? 0 : knob.low, max: knob.high, "aria-label": `${knob.name}, value`,
+        oninput: () => this.setDraft(this.box.valueAsNumber, false),
+        onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter") this.commit();
       if (event.key === "Escape") { this.draft = false; this.update(this.knob, true); }
     } });
     this.ghost = h("span", { class: "ghost", hidden: true });
     this.set = h("button", { type: "button", class: "primary small", onclick: () => this.commit() });
-    this.cancel = h("button", { type: "button", class: "quiet small", onclick: () => { this.draft = false; this.update(this.knob, this.enabled); this.slider.focus(); } }, "Cancel");
-    this.release = h("button", { type: "button", class: "small", "aria-label": `Release ${knob.name}`, title: "Give the knob back to the controller", onclick: () => requests.release(knob.name) }, "Release");
-    this.undo = h("button", { type: "button", class: "quiet small", "aria-label": `Undo the change of ${knob.name}`, onclick: () => {
+    this.cancel = h("button",
+      { type: "button", class: "quiet small",
+        onclick: () => { this.draft = false; this.update(this.knob, this.enabled); this.slider.focus(); } }, "Cancel");
+    this.release = h("button",
+      { type: "button", class: "small", "aria-label": `Release ${knob.name}`,
+        title: "Give the knob back to the controller", onclick: () => requests.release(knob.name) }, "Release");
+    this.undo = h("button",
+      { type: "button", class: "quiet small", "aria-label": `Undo the change of ${knob.name}`, onclick: () => {
       const before = this.before ?? null;
       this.before = undefined;
       if (before === null) requests.release(knob.name); else requests.turn(knob.name, before, null);
     } }, "Undo");
     this.state = h("span", { class: "knob-state" });
-    this.element = h("li", { class: "knob", "data-knob": knob.name }, h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box),
-      h("div", { class: "slider" }, this.slider, this.ghost), h("small", { class: "muted help", id: `${id}-help` }, `${knob.help} · ${knob.off ? "off, " : ""}${number(knob.low)} to ${number(knob.high)} ${knob.unit}`),
+    this.element = h("li", { class: "knob", "data-knob": knob.name },
+      h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box),
+      h("div", { class: "slider" }, this.slider, this.ghost),
+        h("small", { class: "muted help", id: `${id}-help` },
+          `${knob.help} · ${knob.off ? "off, " : ""}${number(knob.low)} to ${number(knob.high)} ${knob.unit}`),
       h("div", { class: "toolbar knob-actions" }, this.set, this.cancel, this.release, this.undo));
     this.enabled = true;
   }
@@ -127,16 +151,21 @@ class KnobRow {
 
   /** @param {number} value @param {boolean} writeBox */
   show(value, writeBox) {
-    const { knob, slider, box } = this, pending = this.pending(), position = knob.scale === "integer" ? value : positionOf(knob, value);
+    const { knob, slider, box } = this, pending = this.pending(),
+      position = knob.scale === "integer" ? value : positionOf(knob, value);
     if (document.activeElement !== slider || !this.draft) slider.value = String(position);
     setAttributes(slider, { "aria-valuetext": valueText(knob, value) });
     if (writeBox) box.value = String(Number(value.toPrecision(4)));
     slider.disabled = box.disabled = !this.enabled || knob.frozen;
     this.ghost.hidden = knob.manual === null && !pending;
     this.ghost.title = `The controller would have it at ${valueText(knob, knob.target)}`;
-    this.ghost.style.setProperty("--at", String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low) : positionOf(knob, knob.target) / TICKS)));
+    this.ghost.style.setProperty("--at",
+      String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low)
+        : positionOf(knob, knob.target) / TICKS)));
     this.element.classList.toggle("draft", this.draft);
-    fill(this.state, pending ? h("span", { class: "chip waiting" }, "◷ waiting") : knob.frozen ? h("span", { class: "chip" }, "frozen") : knob.manual !== null && h("span", { class: "chip manual", title: this.ghost.title }, "✎ manual"));
+    fill(this.state, pending ? h("span", { class: "chip waiting" }, "◷ waiting") : knob.frozen
+      ? h("span", { class: "chip" }, "frozen") : knob.manual !== null
+        && h("span", { class: "chip manual", title: this.ghost.title }, "✎ manual"));
     this.set.hidden = this.cancel.hidden = !this.draft;
     fill(this.set, `Set to ${valueText(knob, value)}`);
     this.release.hidden = this.draft || knob.manual === null || !this.enabled;
@@ -156,10 +185,13 @@ export function createKnobs(requests) {
     update(knobs, running) {
       const acting = knobs.filter((knob) => knob.acts);
       for (const knob of acting) {
-        if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name, row); list.append(row.element); }
+        if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name,
+          row); list.append(row.element); }
         rows.get(knob.name)?.update(knob, running);
       }
-      fill(note, !acting.length ? "The run has not said yet which knobs act." : running ? "A value that you set stands above controller and repair until you release it." : "The run is not going on. Resume it to change knobs.");
+      fill(note, !acting.length ? "The run has not said yet which knobs act." : running
+        ? "A value that you set stands above controller and repair until you release it."
+          : "The run is not going on. Resume it to change knobs.");
     },
   };
 }
@@ -168,7 +200,8 @@ export function createKnobs(requests) {
 export function createActions(id, requests) {
   const ask = (/** @type {string} */ action, /** @type {string} */ text) =>
     h("button", { type: "button", "data-action": action, onclick: () => requests.send({ action }, text) }, text);
-  const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"), ask("save", "Save now"),
+  const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"),
+    ask("save", "Save now"),
     h("button", { type: "button", onclick: () => openNote(requests) }, "Note …"), ask("stop", "Stop"));
   const resume = h("button", { type: "button", onclick: () => openResume(id) }, "Resume");
   const waiting = h("span", { class: "muted", role: "status" });
@@ -189,13 +222,17 @@ export function createActions(id, requests) {
 /** @param {Requests} requests */
 function openNote(requests) {
   const text = h("textarea", { required: true });
-  openForm("Note for the log of the run", field("Text", text), "Save", () => { requests.send({ action: "note", text: text.value }, "Note"); });
+  openForm("Note for the log of the run", field("Text", text), "Save",
+    () => { requests.send({ action: "note", text: text.value }, "Note"); });
 }
 
 /** @param {string} id */
 function openResume(id) {
   const steps = h("input", { type: "number", min: 1 });
-  openForm("Resume the run", field("Steps in all", steps, "Empty: up to the number of steps that the run was started with."), "Resume", () => {
-    post(runPath(id, "/resume"), steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on in a few seconds."), notifyError);
+  openForm("Resume the run",
+    field("Steps in all", steps, "Empty: up to the number of steps that the run was started with."), "Resume", () => {
+    post(runPath(id, "/resume"),
+      steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on in a few seconds."),
+      notifyError);
   });
 }

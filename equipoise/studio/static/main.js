@@ -42,7 +42,9 @@ async function route() {
     if (mine === visit) unmount = end;
     else end();
   } catch (error) {
-    if (mine === visit) fill(root, h("h1", {}, "This view cannot be shown"), h("p", { class: "error", role: "alert" }, /** @type {Error} */ (error).message), h("p", {}, h("a", { href: "#/runs" }, "Back to the runs")));
+    if (mine === visit) fill(root, h("h1", {}, "This view cannot be shown"),
+      h("p", { class: "error", role: "alert" }, /** @type {Error} */ (error).message),
+      h("p", {}, h("a", { href: "#/runs" }, "Back to the runs")));
   }
 }
 
@@ -52,7 +54,8 @@ const THEMES = ["system", "light", "dark"];
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   const button = /** @type {HTMLElement} */ (document.getElementById("theme"));
-  fill(button, h("span", { "aria-hidden": true }, "◐"), h("span", { class: "hidden" }, "Theme: "), h("span", { class: "wide" }, theme));
+  fill(button, h("span", { "aria-hidden": true }, "◐"), h("span", { class: "hidden" }, "Theme: "),
+    h("span", { class: "wide" }, theme));
   dispatchEvent(new Event("theme"));
 }
 

@@ -15,32 +15,44 @@ import { createTimeline } from "./timeline.js";
 const FRAME = 160;
 /** Why a run ended, in words.
  * @type {Record<string, string>} */
-const REASONS = { steps: "all steps are done", images: "all images were seen", seconds: "its time was over", equilibrium: "it reached an equilibrium", interrupted: "stopped on request", diverged: "it diverged" };
+const REASONS = { steps: "all steps are done", images: "all images were seen", seconds: "its time was over",
+  equilibrium: "it reached an equilibrium", interrupted: "stopped on request", diverged: "it diverged" };
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { id, query }) {
   const clock = new Clock(), refresh = coalesce(load, notifyError, 300);
   const requests = new Requests(id, () => { show(); refresh(); });
   const samples = createSamples(id, clock), curves = createCurves(id, clock), timeline = createTimeline(clock);
-  const health = createHealth(clock, requests), knobs = createKnobs(requests), actions = createActions(id, requests), facts = createFacts(id);
+  const health = createHealth(clock, requests), knobs = createKnobs(requests), actions = createActions(id, requests),
+    facts = createFacts(id);
   const bar = createClockBar(clock, () => samples.steps);
-  const title = h("div", { class: "title" }), summary = h("p", { class: "muted summary" }), progress = h("progress", { "aria-label": "Progress of the run" });
+  const title = h("div", { class: "title" }), summary = h("p", { class: "muted summary" }),
+    progress = h("progress", { "aria-label": "Progress of the run" });
   /** @type {RunDetails | null} */
   let details = null;
+  let refused = -1;
   const path = encodeURIComponent(id);
-  const links = { Explore: `explore/${path}`, "Judge checkpoints": `judge/${path}`, Compare: `compare?runs=${path}`, Duplicate: `start?from=${path}` };
-  fill(root, h("header", { class: "stack run-head" }, h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element),
+  const links = { Explore: `explore/${path}`, "Judge checkpoints": `judge/${path}`, Compare: `compare?runs=${path}`,
+    Duplicate: `start?from=${path}` };
+  fill(root, h("header", { class: "stack run-head" },
+    h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element),
     h("div", { class: "title" }, summary, h("span", { class: "grow" }),
-      h("nav", { "aria-label": "Views of this run", class: "subnav" }, Object.entries(links).map(([text, href]) => h("a", { href: `#/${href}` }, text)))), progress),
+      h("nav", { "aria-label": "Views of this run", class: "subnav" },
+        Object.entries(links).map(([text, href]) => h("a", { href: `#/${href}` }, text)))), progress),
   bar.element,
-  h("div", { class: "run-grid" }, h("div", { class: "stack side" }, samples.element, health.element), h("div", { class: "stack" }, timeline.element, curves.element), h("div", { class: "stack side" }, knobs.element, facts.element)));
+  h("div", { class: "run-grid" }, h("div", { class: "stack side" }, samples.element, health.element),
+    h("div", { class: "stack" }, timeline.element, curves.element),
+    h("div", { class: "stack side" }, knobs.element, facts.element)));
 
   function show() {
     if (!details) return;
     const { row } = details, running = row.state === "running";
-    fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict), row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
-    fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "), ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
-      row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`, row.state !== "running" && row.reason && ` · ${REASONS[row.reason] ?? row.reason}`);
+    fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict),
+      row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
+    fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "),
+      ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
+      row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`,
+        row.state !== "running" && row.reason && ` · ${REASONS[row.reason] ?? row.reason}`);
     progress.hidden = row.state === "finished";
     Object.assign(progress, { max: Math.max(1, row.steps ?? row.step), value: row.step });
     knobs.update(details.knobs, running);
@@ -49,7 +61,8 @@ export async function mount(root, { id, query }) {
 
   async function load() {
     if (document.hidden && details) return;
-    const [next, events, { items }] = await Promise.all([get(runPath(id)), get(runPath(id, "/timeline")), get(runPath(id, "/samples")), requests.load()]);
+    const [next, events, { items }] = await Promise.all([get(runPath(id)), get(runPath(id, "/timeline")),
+      get(runPath(id, "/samples")), requests.load()]);
     details = /** @type {RunDetails} */ (next);
     clock.update({ last: details.row.step });
     show();
@@ -60,11 +73,17 @@ export async function mount(root, { id, query }) {
     samples.update(items);
     facts.update(details);
     bar.update();
+    const refusals = /** @type {TimelineAnswer} */ (events).manual.filter((entry) => entry.refused);
+    const newest = refusals.at(-1);
+    if (newest && refused >= 0 && refusals.length > refused)
+      notifyError(`The run refused ${newest.action} ${newest.knob}: ${newest.refused}`);
+    refused = refusals.length;
   }
   await load();
   const start = query.get("step");
   if (start) clock.update({ step: Number(start) });
-  const remember = clock.subscribe(() => history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`));
+  const remember = clock.subscribe(() =>
+    history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`));
   const end = onNews(id, refresh);
   document.addEventListener("visibilitychange", refresh);
   return () => {
@@ -74,15 +93,27 @@ export async function mount(root, { id, query }) {
   };
 }
 
-/** The slider of the clock with play, and the keys of the page. @param {Clock} clock @param {() => number[]} stops steps with samples */
+/**
+ * The slider of the clock with play, and the keys of the page.
+ * @param {Clock} clock
+ * @param {() => number[]} stops steps with samples
+ */
 function createClockBar(clock, stops) {
   let timer = 0;
-  const slider = h("input", { type: "range", min: 0, id: "clock", oninput: () => clock.update({ step: Number(slider.value) }) });
-  const box = h("input", { type: "number", min: 0, "aria-label": "Step, number", onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
+  const slider = h("input",
+    { type: "range", min: 0, id: "clock", "aria-label": "Step",
+      oninput: () => clock.update({ step: Number(slider.value) }) });
+  const box = h("input",
+    { type: "number", min: 0, "aria-label": "Step, number",
+      onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
   const last = h("span", { class: "muted nowrap" });
   const play = h("button", { type: "button", class: "play", onclick: toggle });
-  const follow = h("button", { type: "button", class: "small", onclick: () => clock.update({ follow: !clock.state.follow }), title: "Stay at the newest step" }, "Follow");
-  const element = h("section", { class: "clock-bar", "aria-label": "Clock" }, play, h("label", { for: "clock" }, "Step"), slider, box, last, follow);
+  const follow = h("button",
+    { type: "button", class: "small", onclick: () => clock.update({ follow: !clock.state.follow }),
+      title: "Stay at the newest step" }, "Follow");
+  const element = h("section", { class: "clock-bar", "aria-label": "Clock" }, play,
+    h("label", { for: "clock" }, "Step"), slider, box, last, follow,
+    h("small", { class: "muted hint" }, "← → samples, space plays, + − 0 zoom"));
 
   function stop() {
     clearInterval(timer);
@@ -101,7 +132,8 @@ function createClockBar(clock, stops) {
 
   /** Go to the next step with samples; false at the end. @param {1 | -1} direction */
   function jump(direction) {
-    const steps = stops(), next = direction > 0 ? steps.find((step) => step > clock.step) : steps.findLast((step) => step < clock.step);
+    const steps = stops(),
+      next = direction > 0 ? steps.find((step) => step > clock.step) : steps.findLast((step) => step < clock.step);
     if (next !== undefined) clock.update({ step: next, follow: false });
     return next !== undefined;
   }
@@ -123,8 +155,10 @@ function createClockBar(clock, stops) {
   /** @param {KeyboardEvent} event */
   function key(event) {
     const target = /** @type {Element} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || (target !== slider && target.closest("input, textarea, select, button, a, summary, dialog, pre"))) return;
-    const action = { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle, "+": () => clock.zoom(0.5), "-": () => clock.zoom(2), 0: () => clock.zoom(0) }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey
+      || (target !== slider && target.closest("input, textarea, select, button, a, summary, dialog, pre"))) return;
+    const action = { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle, "+": () => clock.zoom(0.5),
+      "-": () => clock.zoom(2), 0: () => clock.zoom(0) }[event.key];
     if (!action || event.shiftKey) return;
     event.preventDefault();
     action();

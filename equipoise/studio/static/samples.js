@@ -16,16 +16,23 @@ export function createSamples(id, clock) {
 
   const picture = h("img", { class: "pixels sheet", alt: "" });
   const cell = h("div", { class: "cell", hidden: true });
-  const grid = h("div", { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.", onclick: choose, onkeydown: move }, picture, cell);
+  const grid = h("div",
+    { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.",
+      onclick: choose, onkeydown: move }, picture, cell);
   const realsCaption = h("figcaption", { class: "muted" }, "reals");
-  const reals = h("img", { class: "pixels sheet", alt: "Real samples of the training data", onerror: () => { reals.hidden = true; fill(realsCaption, "The reals of this run cannot be shown."); } });
+  const reals = h("img",
+    { class: "pixels sheet", alt: "Real samples of the training data",
+      onerror: () => { reals.hidden = true; fill(realsCaption, "The reals of this run cannot be shown."); } });
   const realsBox = h("figure", { hidden: true }, reals, realsCaption);
   const caption = h("figcaption", { class: "muted" });
   const close = h("section", { class: "stack closeup", "aria-live": "polite", hidden: true });
-  const large = h("button", { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
+  const large = h("button",
+    { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
   const sheets = h("div", { class: "sheets" }, h("figure", {}, grid, caption), realsBox);
   const empty = h("p", { class: "empty" }, "No samples yet.");
-  const element = panel("Samples", [segmented("Show", { samples: "Samples", both: "Both", reals: "Reals" }, view, (value) => { view = value; show(); }), large], sheets, empty, close);
+  const element = panel("Samples",
+    [segmented("Show", { samples: "Samples", both: "Both", reals: "Reals" }, view,
+      (value) => { view = value; show(); }), large], sheets, empty, close);
   const unsubscribe = clock.subscribe((changed) => { if (changed.has("step")) show(); });
 
   /** The last samples up to the clock's step. */
@@ -45,15 +52,19 @@ export function createSamples(id, clock) {
     sheets.hidden = !item;
     large.disabled = !item;
     if (!item) return;
-    const { columns } = layout(item), address = url(runPath(id, `/samples/${item.step}.png`), { columns, limit: LIMIT });
-    fill(caption, `step ${number(item.step)}`, item.step !== clock.step && item.step !== clock.state.last ? `, the last before ${number(clock.step)}` : "");
+    const { columns } = layout(item),
+      address = url(runPath(id, `/samples/${item.step}.png`), { columns, limit: LIMIT });
+    fill(caption, `step ${number(item.step)}`,
+      item.step !== clock.step && item.step !== clock.state.last ? `, the last before ${number(clock.step)}` : "");
     realsBox.hidden = view === "samples";
     grid.parentElement?.toggleAttribute("hidden", view === "reals");
     if (view !== "samples" && !reals.src) reals.src = url(runPath(id, "/reals.png"), { columns, limit: LIMIT });
     if (address === wanted) return;
     wanted = address;
     const next = new Image();
-    next.onload = () => { if (wanted === address) { picture.src = address; picture.alt = `Samples of step ${item.step}`; } };
+    next.onload = () => {
+      if (wanted === address) Object.assign(picture, { src: address, alt: `Samples of step ${item.step}` });
+    };
     next.src = address;
     if (selected >= 0) showSelected();
   }
@@ -63,7 +74,8 @@ export function createSamples(id, clock) {
     const item = current(), box = picture.getBoundingClientRect();
     if (!item) return;
     const { columns, rows, count } = layout(item);
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns), row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns),
+      row = Math.floor(((event.clientY - box.top) / box.height) * rows);
     select(Math.min(Math.max(row, 0) * columns + Math.max(column, 0), count - 1));
   }
 
@@ -91,26 +103,37 @@ export function createSamples(id, clock) {
     cell.hidden = close.hidden = selected < 0 || !item;
     if (!item || selected < 0) return;
     const { columns, rows } = layout(item);
-    const place = { left: (selected % columns) / columns, top: Math.floor(selected / columns) / rows, width: 1 / columns, height: 1 / rows };
+    const place = { left: (selected % columns) / columns, top: Math.floor(selected / columns) / rows,
+      width: 1 / columns, height: 1 / rows };
     for (const [name, share] of Object.entries(place)) cell.style.setProperty(name, `${share * 100}%`);
     const past = items.filter(({ step }) => step <= item.step), count = Math.min(HISTORY, past.length);
-    const history = Array.from({ length: count }, (_, index) => past[Math.round((index * (past.length - 1)) / Math.max(1, count - 1))]);
-    const neighbours = h("img", { class: "pixels", alt: `The training samples nearest to sample ${selected}`, loading: "lazy",
+    const history = Array.from({ length: count },
+      (_, index) => past[Math.round((index * (past.length - 1)) / Math.max(1, count - 1))]);
+    const neighbours = h("img",
+      { class: "pixels", alt: `The training samples nearest to sample ${selected}`, loading: "lazy",
       onerror: () => neighbours.replaceWith(h("span", { class: "muted" }, "Not available for this run.")) });
     neighbours.src = url(runPath(id, "/neighbours"), { step: item.step, index: selected });
     fill(close, h("header", { class: "toolbar" }, h("h3", {}, `Sample ${selected}`), h("span", { class: "grow" }),
-      h("a", { class: "button small", href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
+      h("a", { class: "button small",
+        href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
       h("button", { type: "button", class: "quiet small", "aria-label": "Close", onclick: () => select(-1) }, "✕")),
     h("small", { class: "muted" }, "The same latent over time"),
-    h("div", { class: "strip" }, history.map(({ step }) => h("button", { type: "button", title: `step ${step}`, "aria-label": `Go to step ${step}`, onclick: () => clock.update({ step, follow: false }) },
-      h("img", { class: "pixels", alt: "", src: url(runPath(id, `/samples/${step}/${selected}.png`), { scale: 4 }) }), h("small", {}, number(step))))),
+    h("div", { class: "strip" },
+      history.map(({ step }) =>
+        h("button", { type: "button", title: `step ${step}`, "aria-label": `Go to step ${step}`,
+          onclick: () => clock.update({ step, follow: false }) },
+      h("img", { class: "pixels", alt: "", src: url(runPath(id, `/samples/${step}/${selected}.png`), { scale: 4 }) }),
+        h("small", {}, number(step))))),
     h("small", { class: "muted" }, "Nearest training samples"), neighbours);
   }
 
   function enlarge() {
     openDialog("Samples", [h("div", { class: "toolbar" }, h("h2", {}, picture.alt), h("span", { class: "grow" }),
-      h("button", { type: "button", onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
-    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && !image.hidden && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
+      h("button", { type: "button",
+        onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
+    h("div", { class: "sheets" },
+      [picture, reals].map((image) => image.src && !image.hidden
+        && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
   }
 
   return {

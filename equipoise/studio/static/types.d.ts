@@ -21,7 +21,7 @@ interface SeriesInfo {
 interface RunDetails {
   row: Row; experiment: Record<string, unknown>; command: string; started: unknown; warnings: string[]; knobs: KnobState[];
   series: SeriesInfo[]; files: { report: boolean; film: boolean; figure: boolean }; data: Record<string, unknown>;
-  skipped: string[]; last_log: string[];
+  skipped: string[]; last_log: string[]; missing: string;
 }
 
 interface Bins { min: (number | null)[]; max: (number | null)[]; last: (number | null)[] }
@@ -38,7 +38,7 @@ interface Remedy {
 
 interface Turn { step: number; knob: string; from: number; to: number; by: string; why: string; count?: number }
 
-interface ManualEntry { step: number; action: string; knob: string; value: number | null; note: string; by: string; refused?: string }
+interface ManualEntry { step: number; action: string; knob: string; value: number | null; note: string; by: string; refused: string; request: string }
 
 interface TimelineAnswer {
   findings: TimelineFinding[]; remedies: Remedy[]; turns: Turn[]; manual: ManualEntry[];
