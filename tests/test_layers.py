@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "inference": "core nn runs training experiment",
     "evaluation": "core metrics runs experiment inference",
     "report": "core runs",
-    "meta": "core losses models policy diagnosis pilot runs training experiment",
+    "meta": "core losses models policy diagnosis pilot runs jobs training experiment",
     "comparison": "core controllers policy pilot runs jobs training experiment inference evaluation meta report",
     "studio": "core diagnosis runs experiment inference evaluation report",
     "cli": "core policy diagnosis runs jobs experiment inference evaluation meta report comparison studio",

@@ -14,6 +14,7 @@ from equipoise.comparison.plan_runs import (
     trained_run,
     tuning_runs,
 )
+from equipoise.comparison.population import member_count
 from equipoise.comparison.provisional import provisional_start
 from equipoise.experiment.estimates import estimate
 
@@ -21,6 +22,7 @@ from equipoise.experiment.estimates import estimate
 def estimate_durations(plan: ComparisonPlan) -> dict[RunSpec, float]:
     """Return run -> seconds of training: its budget, or an estimate from a few steps; 0 for one that trains nothing.
 
+    A run that shows the best member of a population takes the time of all members.
     Only the baseline is trained for the estimate, unless arms have models of their own.
     """
     known: dict[tuple[TaskSetting, str], float] = {}
@@ -29,7 +31,8 @@ def estimate_durations(plan: ComparisonPlan) -> dict[RunSpec, float]:
         key = run.setting, run.arm if plan.compares_models else plan.baseline
         if key not in known:
             known[key] = _estimate(plan, RunSpec(run.setting, key[1], plan.seeds[0]))
-        result[run] = known[key]
+        has_members = plan.arms[run.arm].population in ("winner", "constants")
+        result[run] = known[key] * (member_count(plan) if has_members else 1)
     return result
 
 

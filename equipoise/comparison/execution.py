@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from equipoise.comparison import calibration, measurements, plan_runs, scores
+from equipoise.comparison import calibration, measurements, plan_runs, population_runs, scores
 from equipoise.comparison.folder import ComparisonFolder, open_comparison, read_json, read_tuned_arms, write_json
 from equipoise.comparison.measurements import CostClock, Measurement
 from equipoise.comparison.plan import ComparisonPlan
-from equipoise.comparison.plan_runs import RunSpec, TaskSetting
+from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.core.events import Finished, FinishReason, Resumed, Saved
 from equipoise.errors import RunError
 from equipoise.experiment import launch
@@ -32,14 +32,14 @@ class CalibratedTask:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run, the anchors of a setting, or the calibration of a task."""
+    """A run, a round of a member of a population, the anchors of a setting, or the calibration of a task."""
 
-    spec: RunSpec | TaskSetting | CalibratedTask
+    spec: RunSpec | MemberRound | TaskSetting | CalibratedTask
 
     @property
     def name(self) -> str:
         """Name of the job and of its files."""
-        if isinstance(self.spec, RunSpec):
+        if isinstance(self.spec, RunSpec | MemberRound):
             return self.spec.name
         if isinstance(self.spec, CalibratedTask):
             return f"calibration.{self.spec.task}"
@@ -61,6 +61,8 @@ def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bo
             return False
         calibration.write_calibration(folder, job.spec.task, arms)
         return True
+    if isinstance(job.spec, MemberRound):
+        return population_runs.execute_round(folder, job.spec, interrupted)
     return execute_run(folder, job.spec, interrupted)
 
 
@@ -70,6 +72,8 @@ def is_job_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> boo
         return folder.anchors(job.spec).exists()
     if isinstance(job.spec, CalibratedTask):
         return folder.calibration(job.spec.task).exists()
+    if isinstance(job.spec, MemberRound):
+        return population_runs.record_path(folder, job.spec).exists()
     return is_run_done(folder, plan, job.spec)
 
 
@@ -102,7 +106,11 @@ def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[]
             raise RunError(
                 f"{run.name} needs the run {required.name}, which failed or has not ended; run that one first"
             )
-        if plan_runs.trained_run(plan, run) == run:
+        part = plan.arms[run.arm].population
+        if part in ("winner", "constants"):
+            reason = population_runs.select_winner(folder, plan, run)
+        elif plan_runs.trained_run(plan, run) == run:
+            plan = population_runs.with_best_schedule(folder, plan, run) if part else plan
             start = plan_runs.start_run(plan, run)
             options = options_of_run(folder, run, plan)
             experiment = plan_runs.build_experiment(plan, run, options, None if start is None else folder.run(start))
@@ -187,7 +195,7 @@ def _train(
     path, clock, sampling = folder.run(run), CostClock(), plan.arms[run.arm].sampling
     with clock.paused():
         metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)
-        last = _restore_last_measured(folder, run)
+        last = measurements.restore_last_measured(path, folder.measurements(run))
     events = launch.resume(path, interrupted=interrupted) if last else launch.start(experiment, path, interrupted)
     every, steps = require(experiment.save_every, "save_every"), require(experiment.steps, "steps")
     for event in events:
@@ -203,25 +211,6 @@ def _train(
             case Finished():
                 return event.reason
     raise AssertionError("a run ends with Finished")
-
-
-def _restore_last_measured(folder: ComparisonFolder, run: RunSpec) -> Measurement | None:
-    """Return the last measurement that has a checkpoint, and delete newer checkpoints, whose cost is unknown.
-
-    Returns None, and deletes the run, if it has to restart: the process was killed before the first measurement.
-    """
-    path = folder.run(run)
-    by_step = {
-        measurement.step: measurement for measurement in measurements.read_measurements(folder.measurements(run))
-    }
-    checkpoints = checkpoint.find(path / CHECKPOINTS_FOLDER) if (path / EXPERIMENT_FILE).exists() else []
-    while checkpoints:
-        step = int(checkpoints[-1].name.removeprefix("step-"))
-        if step in by_step:
-            return by_step[step]
-        shutil.rmtree(checkpoints.pop())
-    shutil.rmtree(path, ignore_errors=True)
-    return None
 
 
 def _remove_checkpoints(path: Path, *, keeps_last: bool) -> None:

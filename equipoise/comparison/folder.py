@@ -9,6 +9,8 @@ FOLDER/plan.json        the plan, its digest and the package versions at the sta
        samples/         per run: uncurated samples, where arms have models or sampling of their own
        measurements/    per run: quality after each measured step, and the cost up to it; "looks" in older folders
        failed/          per failed run: its output
+       population/      per run of a population: a run folder for each round of each member, what was recorded of it,
+                        and schedule.json, the schedule of the best member
        machines/        where several machines may have worked: the processor and the versions of each
        locks/           per job: who works on it; empty files of locks; the output of running jobs
        results.jsonl  results.md  report.html
@@ -26,7 +28,7 @@ from typing import Any
 from equipoise.comparison.arms import pin_policies
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_files import plan_from_values
-from equipoise.comparison.plan_runs import RunSpec, TaskSetting
+from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment.settings import installed_versions
 from equipoise.jobs.identity import this_process
@@ -66,6 +68,14 @@ class ComparisonFolder:
     def output(self, job: str) -> Path:
         """Return the file that a running job writes its output to."""
         return self.path / "locks" / f"{job}.log"
+
+    def population(self, run: RunSpec) -> Path:
+        """Return the folder with the members of a run that shows the best of them."""
+        return self.path / "population" / run.name
+
+    def member(self, spec: MemberRound) -> Path:
+        """Return the run folder of a member in one round; its record and its measurements are next to it."""
+        return self.population(spec.run) / f"round-{spec.number}" / f"member-{spec.member}"
 
     @property
     def machines(self) -> Path:

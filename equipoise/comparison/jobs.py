@@ -18,7 +18,7 @@ from equipoise.comparison.execution import CalibratedTask, Job, is_job_done
 from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
 from equipoise.comparison.job_calls import call_job, last_line, record_end
 from equipoise.comparison.plan import ComparisonPlan
-from equipoise.comparison.plan_runs import RunSpec, TaskSetting
+from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.errors import RunError
 from equipoise.jobs.backend import INTERRUPTED, Backend, Call, execute_calls
 from equipoise.jobs.identity import this_process
@@ -59,7 +59,7 @@ def list_phases(plan: ComparisonPlan) -> list[JobPhase]:
         JobPhase("anchors", tuple(map(Job, anchors))),
         JobPhase("calibrations", tuple(map(Job, calibrated)), is_serial=True),
         JobPhase("tuning", tuple(map(Job, trials))),
-        JobPhase("runs", tuple(map(Job, tests))),
+        JobPhase("runs", tuple(map(Job, (*plan_runs.member_rounds(plan), *tests)))),
     ]
 
 
@@ -149,7 +149,7 @@ def prepare_phase(phase: JobPhase, plan: ComparisonPlan, folder: ComparisonFolde
 def _check_measured(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
     """Raise RunError for anchors or a calibration that could not be measured: without them nothing can be compared."""
     for job in list_jobs(plan):
-        if not isinstance(job.spec, RunSpec) and not is_job_done(folder, plan, job):
+        if isinstance(job.spec, TaskSetting | CalibratedTask) and not is_job_done(folder, plan, job):
             part = (
                 f"the anchors of '{job.spec.name}'"
                 if isinstance(job.spec, TaskSetting)
@@ -162,9 +162,9 @@ def _check_measured(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
 
 
 def is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[str]) -> bool:
-    """Whether the run that a job needs has ended; it fails at once if that one failed. `unfinished`: names of jobs."""
-    required = plan_runs.required_run(plan, job.spec) if isinstance(job.spec, RunSpec) else None
-    return required is None or Job(required).name not in unfinished
+    """Whether the jobs that a job needs have ended; it fails at once if one of them failed. `unfinished`: names."""
+    required = plan_runs.required_jobs(plan, job.spec) if isinstance(job.spec, RunSpec | MemberRound) else []
+    return not any(name in unfinished for name in required)
 
 
 def select_trials(plan: ComparisonPlan, folder: ComparisonFolder) -> None:

@@ -8,6 +8,7 @@ rollbacks, the controller. Measurements are lines of JSON in a file next to the 
 import dataclasses
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from equipoise.evaluation.subject import EvaluationRequest
 from equipoise.experiment.settings import Experiment, build_data
 from equipoise.inference.generator import Generator, load
 from equipoise.runs.artifacts import encode_npy, encode_png, make_grid, write_bytes
+from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE
+from equipoise.training import checkpoint
 
 SEED = 7
 """Seed of the evaluated latents, labels and reals: the same for every arm and seed."""
@@ -175,6 +178,23 @@ def read_measurements(path: Path) -> list[Measurement]:
                 raise RunError(f"{path}, line {number}, is not a measurement; delete that line") from error
             result[measurement.step] = measurement
     return [result[step] for step in sorted(result)]
+
+
+def restore_last_measured(path: Path, measured: Path) -> Measurement | None:
+    """Return the last measurement that has a checkpoint, and delete newer checkpoints, whose cost is unknown.
+
+    `path`: a run folder; `measured`: its measurements. Returns None, and deletes the run, if it has to restart: the
+    process was killed before the first measurement.
+    """
+    by_step = {measurement.step: measurement for measurement in read_measurements(measured)}
+    checkpoints = checkpoint.find(path / CHECKPOINTS_FOLDER) if (path / EXPERIMENT_FILE).exists() else []
+    while checkpoints:
+        step = int(checkpoints[-1].name.removeprefix("step-"))
+        if step in by_step:
+            return by_step[step]
+        shutil.rmtree(checkpoints.pop())
+    shutil.rmtree(path, ignore_errors=True)
+    return None
 
 
 def _parse_measurement(line: bytes) -> Measurement:

@@ -15,6 +15,7 @@ from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord,
 from equipoise.comparison.machines import describe_machines, read_machines
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
+from equipoise.comparison.population_tables import population_tables
 from equipoise.comparison.results import RunResult
 from equipoise.comparison.scores import Anchors
 from equipoise.comparison.summary import Block, ComparisonSummary, complete_blocks, failed_runs, summarise
@@ -156,8 +157,8 @@ def _report(
             content.append(model_tables.cost_table(plan, blocks, failed_runs(plan, blocks)))
         content.append(tables.metrics_table(summary, blocks))
         content += [tables.efficiency_table(summary), tables.stability_table(summary)]
-    if tuned := read_tuned_arms(folder):
-        content.append(tables.tuning_table(tuned))
+    tuned = read_tuned_arms(folder)
+    content += [*population_tables(plan, folder, runs), *([tables.tuning_table(tuned)] if tuned else [])]
     content.append(
         tables.anchors_table({setting.name: values for setting, values in anchors.items() if not setting.tuning})
     )

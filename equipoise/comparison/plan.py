@@ -18,6 +18,9 @@ WELL_SET = "well_set"
 """The regime without changes; it exists without being declared."""
 TARGETS = (0.5, 0.75, 0.9)
 """Scores whose time of training is reported, by default."""
+PopulationPart = Literal["winner", "constants", "schedule"]
+"""What an arm of a plan with a population shows: the best member at the end of population-based training; the best of
+as many runs with constant knobs; the schedule of that best member, trained alone."""
 ARM_KEYS = frozenset({"controller", "knobs", "factors", "repair", "search", "tuned_on"})
 """Keys of every arm in plan.json. Later ones are written where they are set only: older plans keep their digests."""
 
@@ -58,7 +61,7 @@ class Arm:
     `model`, `options` (of the model), `batch_size`, `steps`, `precision`: None for those of the task. `sampling`: how
     its samples are generated. `run`: an arm whose runs it samples from, so that it trains nothing and may set
     `sampling` only. `start_from`: an arm whose run with the same seed its runs start from. `tasks`: task -> more
-    settings there.
+    settings there. `population`: its part in a plan with a population, which the program adds.
     """
 
     controller: Plug = field(default_factory=lambda: PlugSpec("fixed"))
@@ -76,6 +79,7 @@ class Arm:
     run: str | None = None
     start_from: str | None = None
     tasks: Mapping[str, ArmInTask] = field(default_factory=dict)
+    population: PopulationPart | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,25 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PopulationPlan:
+    """Population-based training (Jaderberg et al. 2017), in each setting with each seed.
+
+    `search`: knob -> range of its first values. `arm`: the other settings of the members; default: the baseline.
+    `members`: number of members; the first one has the knobs of the arm. `rounds`: number of parts of a run; after each
+    but the last, the worst `share` of the members continue from copies of the best ones, each searched knob multiplied
+    by one of `factors`. `seed`: of the first values, the copies and the factors.
+    """
+
+    search: Mapping[str, SearchRange]
+    arm: str = ""
+    members: int = 10
+    rounds: int = 5
+    share: float = 0.2
+    factors: tuple[float, float] = (0.8, 1.25)
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim that is tested in every task: each arm of `better` is better in `measure` than each of `worse`.
 
@@ -164,6 +187,7 @@ class ComparisonPlan:
     equal_parameters: float | None = None
     targets: tuple[float, ...] = TARGETS
     claims: tuple[Claim, ...] = ()
+    population: PopulationPlan | None = None
 
     def __post_init__(self) -> None:
         if not self.baseline:

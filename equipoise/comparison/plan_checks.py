@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from equipoise.comparison.plan import WELL_SET, Arm, Claim, ComparisonPlan, SearchRange
+from equipoise.comparison.population import check_population
 from equipoise.core import catalog
 from equipoise.core.sampling import DEFAULT_SAMPLING
 from equipoise.errors import SettingError, UnknownNameError
@@ -42,6 +43,7 @@ def check_plan_values(plan: ComparisonPlan, source: str) -> None:
                 raise SettingError(f"snapshot = 'best' needs a live metric, and task '{name}' has none; set its metric")
     _check_tuning(plan, source)
     _check_lengths(plan, source)
+    check_population(plan, source)
     for name, arm in plan.arms.items():
         _check_references(plan, source, name, arm)
     for number, claim in enumerate(plan.claims, 1):

@@ -7,8 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from equipoise.comparison.plan import Arm, ArmInTask, Claim, ComparisonPlan, Regime, SearchRange, Task, Tuning
+from equipoise.comparison.plan import (
+    Arm,
+    ArmInTask,
+    Claim,
+    ComparisonPlan,
+    PopulationPlan,
+    Regime,
+    SearchRange,
+    Task,
+    Tuning,
+)
 from equipoise.comparison.plan_checks import check_plan_values
+from equipoise.comparison.population import with_population_arms
 from equipoise.core import catalog
 from equipoise.core.sampling import Sampling
 from equipoise.errors import SettingError, UnknownNameError
@@ -49,9 +60,18 @@ def plan_from_values(values: Mapping[str, object], source: str) -> ComparisonPla
     if not isinstance(claims := parsed.get("claims", []), list):
         raise SettingError(f"claims in {source} must be a list of tables, [[claims]], not {claims!r}")
     parsed["claims"] = [_parse(Claim, claim, f"claim {number}") for number, claim in enumerate(claims, 1)]
-    plan = _parse(ComparisonPlan, parsed, source)
+    if parsed.get("population") is not None:
+        parsed["population"] = _parse_population(parsed["population"], source)
+    plan = with_population_arms(_parse(ComparisonPlan, parsed, source))
     check_plan_values(plan, source)
     return plan
+
+
+def _parse_population(values: object, source: str) -> PopulationPlan:
+    table = dict(_table(values, f"[population] in {source}"))
+    search = _table(table.get("search"), "the search of [population]")
+    table["search"] = {knob: _parse(SearchRange, range, f"{knob} in [population]") for knob, range in search.items()}
+    return _parse(PopulationPlan, table, "[population]")
 
 
 def reduce_plan(

@@ -12,6 +12,7 @@ import torch
 
 from equipoise.comparison import arms
 from equipoise.comparison.plan import WELL_SET, Arm, ArmInTask, ComparisonPlan, SearchRange, Task
+from equipoise.comparison.population import ARM_NAMES, member_count, round_count
 from equipoise.core.knobs import Knobs
 from equipoise.core.model import Model
 from equipoise.errors import SettingError
@@ -56,6 +57,20 @@ class RunSpec:
         """Name of the run folder."""
         arm = self.arm if self.trial is None else f"{self.arm}.trial{self.trial}"
         return f"{'tuning.' * self.setting.tuning}{self.setting.name}.{arm}.seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRound:
+    """One round of a member of a population. `run`: the run that shows the best member; `number`: of the round."""
+
+    run: RunSpec
+    number: int
+    member: int
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+        return f"{self.run.name}.round{self.number}.member{self.member}"
 
 
 def test_settings(plan: ComparisonPlan) -> list[TaskSetting]:
@@ -124,8 +139,38 @@ def is_start(plan: ComparisonPlan, arm: str) -> bool:
 
 def required_run(plan: ComparisonPlan, run: RunSpec) -> RunSpec | None:
     """Return the run that has to be finished before a run can be executed, if any."""
+    if plan.arms[run.arm].population == "schedule":
+        return dataclasses.replace(run, arm=ARM_NAMES["winner"])
     trained = trained_run(plan, run)
     return start_run(plan, run) if trained == run else trained
+
+
+def members_of_round(plan: ComparisonPlan, run: RunSpec, number: int) -> list[MemberRound]:
+    """Return all members of a run that shows the best of them, in one round."""
+    return [MemberRound(run, number, member) for member in range(member_count(plan))]
+
+
+def member_rounds(plan: ComparisonPlan) -> list[MemberRound]:
+    """Return the rounds of all members of a plan."""
+    return [
+        spec
+        for run in test_runs(plan)
+        if (part := plan.arms[run.arm].population) in ("winner", "constants")
+        for number in range(round_count(plan, part))
+        for spec in members_of_round(plan, run, number)
+    ]
+
+
+def required_jobs(plan: ComparisonPlan, spec: RunSpec | MemberRound) -> list[str]:
+    """Return the names of the jobs that have to be finished before a run, or a round of a member, can be executed."""
+    if isinstance(spec, MemberRound):
+        members = members_of_round(plan, spec.run, spec.number - 1) if spec.number else []
+    elif (part := plan.arms[spec.arm].population) in ("winner", "constants"):
+        members = members_of_round(plan, spec, round_count(plan, part) - 1)
+    else:
+        required = required_run(plan, spec)
+        return [] if required is None else [required.name]
+    return [member.name for member in members]
 
 
 def arm_in_setting(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Arm:

@@ -26,6 +26,7 @@ from equipoise.comparison.plan_runs import (
     trial_options,
     tuning_runs,
 )
+from equipoise.comparison.population import schedule_controller
 from equipoise.comparison.provisional import provisional_start
 from equipoise.core import catalog
 from equipoise.core.conditions import conditions_in_turn
@@ -80,6 +81,8 @@ def _check_arm(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Trainin
             raise SettingError("it translates images; comparisons need a model that generates samples from noise")
         _check_reported(get_task(plan, setting), experiment, training.state.model)
         _check_sampling(plan.arms[name].sampling, training.state.model)
+        if plan.population is not None and arm.population:
+            _check_population(plan, setting, arm, training)
         for trial in range(1, plan.tuning.trials if plan.tuning else 1):
             _check_first_decision(plan, setting, apply_options(arm, trial_options(plan, name, trial)), training)
     except EquipoiseError as error:
@@ -183,6 +186,18 @@ def _check_first_decision(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, 
     check_turnable(model.knobs.differences(knobs), model.turnable, model.name)
     controller = catalog.build("controllers", arm.controller.name, arm.controller.options)
     Pilot(controller, steps=training.plan.steps, knobs=knobs, model_info=training.pilot.model_info)
+
+
+def _check_population(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, training: Training) -> None:
+    """Raise EquipoiseError if the members of a population could not have a value that they may have."""
+    assert plan.population is not None
+    if (steps := training.plan.steps) < plan.evaluations:
+        raise SettingError(f"{steps} steps are less than one for each evaluation ({plan.evaluations}); raise the steps")
+    for end in ("low", "high"):
+        schedule = {knob: [(0, getattr(range, end))] for knob, range in plan.population.search.items()}
+        training.state.model.knobs.with_values({knob: one[0][1] for knob, one in schedule.items()})
+        changed = dataclasses.replace(arm, controller=schedule_controller(schedule, steps))
+        _check_first_decision(plan, setting, changed, training)
 
 
 def _check_averaging(arm: Arm) -> None:

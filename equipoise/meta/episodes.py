@@ -53,9 +53,14 @@ def play_episodes(experiments: Sequence[Experiment], controllers: Sequence[AnyCo
 
     Raises SettingError for an experiment without a metric where lower is better.
     """
-    if require(complete(experiments[0]).model, "model").name.partition(":")[0] == "mlp":
+    if is_stacked(experiments[0]):
         return _play_stacked(experiments, controllers)
     return [_play_one(experiment, controller) for experiment, controller in zip(experiments, controllers, strict=True)]
+
+
+def is_stacked(experiment: Experiment) -> bool:
+    """Whether episodes of an experiment are trained in stacks."""
+    return require(complete(experiment).model, "model").name.partition(":")[0] == "mlp"
 
 
 def check_distance_metric(training: Training) -> None:

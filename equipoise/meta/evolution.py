@@ -17,8 +17,9 @@ import numpy.typing as npt
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
 from equipoise.experiment.settings import Experiment
-from equipoise.meta.episodes import compute_advantages, compute_merit, mean_lower_bound, play_episodes
+from equipoise.meta.episodes import compute_advantages, compute_merit, mean_lower_bound
 from equipoise.meta.journal import Journal
+from equipoise.meta.parallel_episodes import EpisodePlayer
 from equipoise.meta.plan import EvolutionSettings, PolicyPlan
 from equipoise.policy.files import Policy
 from equipoise.policy.kinds import untrained_policy
@@ -45,8 +46,14 @@ class PolicyProgress:
     message: str
 
 
-def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Iterator[PolicyProgress]:
-    """Train one generation at a time and record it in the journal; recorded generations are not repeated."""
+def run_evolution(
+    plan: PolicyPlan, settings: EvolutionSettings, journal: Journal, player: EpisodePlayer | None = None
+) -> Iterator[PolicyProgress]:
+    """Train one generation at a time and record it in the journal; recorded generations are not repeated.
+
+    `player`: plays the episodes; default: this process.
+    """
+    player = player or EpisodePlayer()
     strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
     total = settings.generations + 1
     done = journal.of("generation")
@@ -55,8 +62,9 @@ def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journa
         if number == len(done):
             tasks = plan.tasks.sample_many(settings.tasks, plan.seed, 1, number)
             policies = [_with_weights(start, weights) for weights in solutions]
-            advantages = measure_advantages(policies, start, tasks, settings.noise)
-            journal.append({"generation": number, "merits": [compute_merit(values) for values in advantages]})
+            advantages = measure_advantages(policies, start, tasks, settings.noise, player)
+            merits = [compute_merit(values) for values in advantages]
+            journal.append({"generation": number, "merits": merits}, player.take_cpu())
             done = journal.of("generation")
         merits = done[number]["merits"]
         strategy.tell(solutions, [-value for value in merits])
@@ -65,7 +73,8 @@ def run_evolution(plan: PolicyPlan, settings: EvolutionSettings, journal: Journa
     trained = _with_weights(start, strategy.mean)
     if not journal.of("check"):
         tasks = plan.checks.sample_many(settings.check, plan.seed, 2)
-        journal.append({"check": measure_advantages([trained], start, tasks, settings.noise)[0]})
+        advantages = measure_advantages([trained], start, tasks, settings.noise, player)
+        journal.append({"check": advantages[0]}, player.take_cpu())
     yield PolicyProgress(total, total, f"check: {format_check(summarise_check(journal))}")
 
 
@@ -85,11 +94,16 @@ def build_policy(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal
 
 
 def measure_advantages(
-    policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float
+    policies: Sequence[Policy],
+    base: Policy,
+    tasks: Sequence[Experiment],
+    noise: float,
+    player: EpisodePlayer | None = None,
 ) -> list[list[float]]:
-    """Train on tasks; return the advantages of each policy over `base`, one per task."""
-    players = [base, *policies]
-    episodes = play_episodes(list(tasks) * len(players), [_controller(policy) for policy in players for _ in tasks])
+    """Train on tasks; return the advantages of each policy over `base`, one per task. `player`: as in run_evolution."""
+    all_policies = [base, *policies]
+    controllers = [_controller(policy) for policy in all_policies for _ in tasks]
+    episodes = (player or EpisodePlayer()).play(list(tasks) * len(all_policies), controllers)
     rows = [episodes[start : start + len(tasks)] for start in range(0, len(episodes), len(tasks))]
     return [compute_advantages(row, rows[0], noise) for row in rows[1:]]
 

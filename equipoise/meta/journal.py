@@ -55,10 +55,13 @@ class Journal:
         if not self.lines:
             self.append({"plan": digest})
 
-    def append(self, line: JournalLine) -> None:
-        """Append a line and sync it to disk; adds `cpu`, the CPU seconds since the previous line."""
+    def append(self, line: JournalLine, cpu: float = 0.0) -> None:
+        """Append a line and sync it to disk; adds `cpu`, the CPU seconds since the previous line.
+
+        `cpu`: those of other processes.
+        """
         now = time.process_time()
-        line, self._last_cpu = {**line, "cpu": round(now - self._last_cpu, 2)}, now
+        line, self._last_cpu = {**line, "cpu": round(now - self._last_cpu + cpu, 2)}, now
         with self.path.open("a") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from equipoise.errors import RunError, SettingError, unwritable
 from equipoise.experiment.settings import installed_versions
+from equipoise.jobs.backend import Backend
 from equipoise.meta import evolution, reinforcement
 from equipoise.meta.evolution import PolicyProgress
 from equipoise.meta.journal import Journal, read_journal
+from equipoise.meta.parallel_episodes import EpisodePlayer
 from equipoise.meta.plan import PolicyPlan
 from equipoise.policy.files import Policy, encode_policy
 from equipoise.policy.kinds import untrained_policy
@@ -25,8 +27,11 @@ PACKAGES = {"gymnasium": "gymnasium", "stable_baselines3": "stable-baselines3", 
 """Module of the extra `rl` -> package name."""
 
 
-def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
+def train_policy(plan: PolicyPlan, out: Path, backend: Backend | None = None) -> Iterator[PolicyProgress]:
     """Train a policy and write it to the file `out`; yield progress. A journal next to it allows resuming.
+
+    `backend`: where the runs of an evolution are trained that are not stacked; default: this process. The policy is the
+    same for any backend.
 
     With a complete journal the same file is written without training. Raises SettingError if the journal belongs to
     another plan or other versions, or if a package is not installed; RunError if `out` is a folder, or a file without a
@@ -40,7 +45,7 @@ def train_policy(plan: PolicyPlan, out: Path) -> Iterator[PolicyProgress]:
     with hold(path, "wait until it has finished, or choose another --out"):
         journal = Journal(path, digest)
         if plan.evolution is not None:
-            yield from evolution.run_evolution(plan, plan.evolution, journal)
+            yield from evolution.run_evolution(plan, plan.evolution, journal, EpisodePlayer(backend))
         if plan.reinforcement is not None:
             yield from reinforcement.run_reinforcement(plan, plan.reinforcement, journal)
         try:

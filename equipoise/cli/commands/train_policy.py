@@ -5,6 +5,7 @@ from pathlib import Path
 
 from equipoise.cli.arguments import Parser, add_output_flags, output_folder
 from equipoise.cli.output import INTERRUPTED, Verbosity, print_error, print_result, verbosity_of
+from equipoise.errors import SettingError
 
 ORDER = 120
 EXAMPLES = ("equipoise train-policy experiments/policies/residual.toml",)
@@ -26,6 +27,13 @@ def add_arguments(parser: Parser) -> None:
         help="plan with the kind of policy, the training method and the tasks; examples: experiments/policies",
     )
     parser.add_argument("--out", metavar="FILE", help="policy file; default: policies/PLAN.safetensors")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="parallel runs of images and tables, one thread each; perceptrons train in stacks instead; default: 1",
+    )
     add_output_flags(parser)
 
 
@@ -33,16 +41,19 @@ def run(args: argparse.Namespace) -> int:
     """Train the policy, or continue its training, and write its file."""
     from equipoise.cli.terminal import show_preparation
     from equipoise.core.data import Preparation
+    from equipoise.jobs.local import LocalBackend
+    from equipoise.meta.parallel_episodes import PRELOADED_MODULES
     from equipoise.meta.plan import load_policy_plan
     from equipoise.meta.training import cpu_seconds, train_policy
     from equipoise.policy.files import load_policy
 
+    if args.processes < 1:
+        raise SettingError(f"--processes {args.processes}: it must be at least 1")
     path = Path(args.plan)
     plan = load_policy_plan(path)
     out = output_folder(args.out) or Path("policies") / f"{path.stem}.safetensors"
-    parts = (
-        Preparation(f"training {plan.kind}", part.done, part.total, part.message) for part in train_policy(plan, out)
-    )
+    progress = train_policy(plan, out, LocalBackend(args.processes, PRELOADED_MODULES))
+    parts = (Preparation(f"training {plan.kind}", part.done, part.total, part.message) for part in progress)
     try:
         show_preparation(parts, quiet=verbosity_of(args) is Verbosity.QUIET)
     except KeyboardInterrupt:
