@@ -50,8 +50,8 @@ function diagnosisOf({ verdict, summary, findings, notes, missing }, running, ta
 function findingPanel({ symptom, label, severity, since, unit, evidence, advice, changes }, canApply, target) {
   const proofs = typeof evidence === "string" ? evidence : Object.entries(evidence).map(([name, value]) => `${name} ${number(value)}`).join(", ");
   return panel(label, h("span", { class: "muted" }, `severity ${Math.round(severity * 100)} %${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
-    proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs), advice.map((line) => h("p", {}, line)),
-    changes.length > 0 && h("div", { class: "toolbar" }, changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)), canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
+    proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs), advice.map((line, index) => h("p", {}, index === advice.length - 1 && h("strong", {}, "Advice: "), `${line.charAt(0).toUpperCase()}${line.slice(1)}.`)),
+    changes.length > 0 && h("div", { class: "toolbar" }, "What repair does first: ", changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)), canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
 }
 
 /** Turn the knobs of a run as advised for a symptom; each notice can undo its turn. @param {string} id @param {string} symptom */

@@ -44,14 +44,11 @@ const stepOf = (text) => (/^\d+$/.test(text) ? Number(text) : text || null);
 
 class ExploreView {
   kind = "";
-  /** @type {Mode | null} */
-  mode = null;
-  /** @type {number | null} */
-  label = null;
-  /** @type {Record<string, string | number>} */
-  sampling = {};
-  /** @type {HTMLInputElement | null} the input for names that was used last */
-  target = null;
+  mode = /** @type {Mode | null} */ (null);
+  label = /** @type {number | null} */ (null);
+  sampling = /** @type {Record<string, string | number>} */ ({});
+  /** The input for names that was used last. */
+  target = /** @type {HTMLInputElement | null} */ (null);
   blob = new Blob();
   abort = new AbortController();
   tabs = h("div", {});
@@ -68,7 +65,7 @@ class ExploreView {
     this.id = id;
     this.facts = facts;
     this.step = stepOf(step);
-    this.refresh = coalesce(() => this.load(), (error) => this.fail(error), 0);
+    this.refresh = coalesce(async () => this.show(await this.request()), (error) => this.fail(error), 0);
     this.modes = Object.fromEntries(Object.entries(MODES).filter(([, { acts }]) => acts(facts)).map(([name, { title }]) => [name, title]));
     const steps = [["", "Final weights"], ["best", "Best by the metric"], ["chosen", "Chosen"], ...facts.steps.map((each) => [String(each), `Step ${number(each)}`])];
     const path = encodeURIComponent(id);
@@ -82,12 +79,11 @@ class ExploreView {
   open(name) {
     this.mode?.end?.();
     this.mode = null;
+    this.target = null;
     this.kind = name in this.modes ? name : Object.keys(this.modes)[0];
     fill(this.tabs, segmented("What to explore", this.modes, this.kind, (next) => this.open(next)));
-    this.target = null;
-    const place = h("div", { class: "picture-place" }, this.picture, this.text);
-    this.place.replaceWith(place);
-    this.place = place;
+    const old = this.place;
+    old.replaceWith(this.place = h("div", { class: "picture-place" }, this.picture, this.text));
     this.mode = MODES[this.kind].open(this);
     fill(this.controls, this.mode.controls);
     this.drawShelf();
@@ -106,8 +102,8 @@ class ExploreView {
     const { facts, sampling } = this;
     /** @param {string} name @param {string | number} value @param {string | number} neutral */
     const set = (name, value, neutral) => {
+      sampling[name] = value;
       if (value === neutral) delete sampling[name];
-      else sampling[name] = value;
       if (sampling.psi === undefined) delete sampling.cutoff;
       this.refresh();
     };
@@ -132,13 +128,9 @@ class ExploreView {
     return body ? postRaw("/api/explore", { run: this.id, step: this.step, client: CLIENT, label: this.label, sampling: this.sampling, kind: this.kind, ...body, ...extra }, this.abort.signal) : null;
   }
 
-  async load() {
-    const response = await this.request();
-    if (response) await this.show(response);
-  }
-
-  /** @param {Response} response a picture or lines of text, and the command that makes it again */
+  /** @param {Response | null} response a picture or lines of text, and the command that makes it again */
   async show(response) {
+    if (!response) return;
     this.blob = await response.blob();
     const isText = this.blob.type.startsWith("text"), old = this.picture.src;
     this.text.hidden = !isText;
@@ -191,14 +183,13 @@ class ExploreView {
   }
 
   drawShelf() {
+    const { collected: names, target } = this;
     const use = (/** @type {string} */ name) => {
-      if (!this.target) return;
-      this.target.value = [...namesOf(this.target.value), name].join(", ");
+      if (target) target.value = [...namesOf(target.value), name].join(", ");
       this.refresh();
     };
-    const names = this.collected;
     fill(this.shelf, names.length === 0 && h("li", { class: "muted" }, "Click on samples in a grid to collect their names; a click on a name here adds it to the field that you used last."),
-      names.map((name) => h("li", { class: "chip" }, h("button", { type: "button", class: "quiet small", title: "Add to the field used last", disabled: !this.target, onclick: () => use(name) }, name),
+      names.map((name) => h("li", { class: "chip" }, h("button", { type: "button", class: "quiet small", title: "Add to the field used last", disabled: !target, onclick: () => use(name) }, name),
         h("button", { type: "button", class: "quiet small", "aria-label": `Remove ${name}`, onclick: () => { this.collected = names.filter((other) => other !== name); } }, "✕"))));
   }
 
