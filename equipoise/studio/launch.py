@@ -44,8 +44,12 @@ class Launcher:
         """Start a run in a new folder in `root` and return the folder. Raises RunError if it cannot be written."""
         try:
             folder = _new_folder(root, _stem(experiment))
+        except OSError as error:
+            raise RunError(unwritable(root, error)) from error
+        try:
             write_text(folder / START_FILE, json.dumps(experiment.to_json(), indent=2) + "\n")
         except OSError as error:
+            _remove_unused(folder)
             raise RunError(unwritable(root, error)) from error
         self._launch(folder, ["train", "--experiment", str(folder / START_FILE), "--out", str(folder)])
         return folder

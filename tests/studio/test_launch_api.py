@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import errno
 import io
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,10 +15,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from equipoise.core.requests import RunRequest
 from equipoise.errors import SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, setting_specs
-from equipoise.runs.folders import hold, require_free
+from equipoise.runs.folders import hold, is_held, require_free
+from equipoise.runs.requests import write_request
 from equipoise.runs.run import EVENTS_FILE, Run
 from equipoise.studio import start_process
 from equipoise.studio.command_words import train_command
@@ -84,6 +89,42 @@ def test_a_process_of_another_program_gets_no_signal(open_studio, runs: Path) ->
         for _ in range(3):
             assert client.post("/api/runs/digits/requests", {"action": "stop"}).values["request"]
         assert not client.studio.launcher.terminate(runs / "digits")
+
+
+def test_a_run_outlives_a_studio_that_is_killed(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, os, sys
+from pathlib import Path
+from equipoise.experiment.files import parse_experiment
+from equipoise.studio.launch import Launcher
+
+launcher = Launcher((sys.executable, "-c", {TRAINER!r}))
+folder = launcher.start(Path(sys.argv[1]), parse_experiment({RING!r}, "the form"))
+asyncio.run(launcher.wait_until_running(folder))
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60).returncode == -9
+    log = tmp_path / "ring-1" / EVENTS_FILE
+    time.sleep(0.2)
+    assert is_held(log)
+    write_request(log.parent, RunRequest("stop"))
+    wait_until(lambda: not is_held(log))
+
+
+@pytest.mark.parametrize(
+    ("number", "named"), [(errno.ENOSPC, "is full; free some space"), (errno.EACCES, "no permission to write")]
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
+    open_studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, named: str
+) -> None:
+    def write_bytes(path: Path, content: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    answer = open_studio(tmp_path, command=FAKE).post("/api/runs", RING)
+    assert answer.status == 422
+    assert named in answer.values["error"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_cannot_start_leaves_nothing_behind(open_studio, tmp_path: Path) -> None:
