@@ -155,8 +155,8 @@ class LiveLog:
         for line in lines:
             if version != self.version:
                 version, rows = self.version, self.readings
-                add = [part.append for part in (rows.steps, rows.images, rows.seconds, rows.offsets, rows.lengths)]
-                add_step, add_images, add_seconds, add_offset, add_length = add
+                add_step, add_images, add_seconds = rows.steps.append, rows.images.append, rows.seconds.append
+                add_offset, add_length = rows.offsets.append, rows.lengths.append
             reading = match(line)
             if reading and line.endswith(b"}"):
                 step, images = int(reading[1]), int(reading[2])
@@ -295,7 +295,7 @@ class LiveLog:
                 start = max(0, start - 64 * 1024)
                 file.seek(start)
                 content = file.read(end - start)
-        result = []
+        result: list[EventLine] = []
         for line in content.split(b"\n")[:-1][-count:]:
             try:
                 result.append(migrate_event(json.loads(line)))

@@ -75,7 +75,9 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
         health = last_health(log)
         return RunRow(
             name,
-            *(plug_name(experiment.get(key)) for key in ("model", "data", "controller")),
+            model=plug_name(experiment.get("model")),
+            data=plug_name(experiment.get("data")),
+            controller=plug_name(experiment.get("controller")),
             step=log.step,
             steps=_whole(started.get("steps")) or _whole(experiment.get("steps")),
             images=log.images,
@@ -90,7 +92,9 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
             best=best_value(log, plug_name(experiment.get("metric"))),
             updated=_modified(log.path),
             created=_modified(run.folder / EXPERIMENT_FILE),
-            **{"tags": notes.tags, "note": notes.note, "archived": notes.archived},
+            tags=notes.tags,
+            note=notes.note,
+            archived=notes.archived,
             manual=any(line.get("action") == "turn" and not line.get("refused") for line in log.events("requested")),
             disk=disk,
             problem=problem,

@@ -73,7 +73,7 @@ class _LazyLayout:
                     pixels = np.asarray(image.convert("RGB"))
             except (ValueError, SyntaxError) as error:
                 raise RunError(f"{path.name} is damaged: {error}") from error
-            grey = (pixels == GREY).all(axis=2)
+            grey: npt.NDArray[np.bool_] = np.asarray((pixels == GREY).all(axis=2))
             cell = self._cell if self._cell and _fits(self._size, self._cell) else _find_cell(grey)
             self._layout = _count_images(grey, cell)
         return self._layout
@@ -102,7 +102,7 @@ def _fits(size: tuple[int, int], cell: tuple[int, int]) -> bool:
 
 def _find_cell(grey: npt.NDArray[np.bool_]) -> tuple[int, int]:
     """Return the size of an image from the grey gaps; the size of the sheet if there are none."""
-    widths, heights = _candidate_sizes(grey.all(axis=0)), _candidate_sizes(grey.all(axis=1))
+    widths, heights = (_candidate_sizes(np.asarray(grey.all(axis=axis))) for axis in (0, 1))
     square = next((size for size in widths if size in heights), None)
     return (square, square) if square else (widths[0], heights[0])
 

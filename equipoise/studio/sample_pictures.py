@@ -125,7 +125,7 @@ def _load(run: LiveRun, line: EventLine) -> Samples:
 
 
 def _sequences(run: LiveRun, line: EventLine) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    return np.load(as_path(run.run.folder, line), allow_pickle=False).astype(np.float32)
+    return np.asarray(np.load(as_path(run.run.folder, line), allow_pickle=False), dtype=np.float32)
 
 
 def _shape(path: Path) -> tuple[int, ...]:

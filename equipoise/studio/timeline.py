@@ -90,7 +90,7 @@ def _remedy(line: EventLine) -> dict[str, object]:
     items = [item for item in overrides if isinstance(item, Mapping)] if isinstance(overrides, list) else []
     held = {str(item.get("knob")): item.get("value") for item in items}
     numbers = describe_evidence(evidence) if isinstance(evidence, Mapping) else ""
-    values = ", ".join(f"{name} {format_number(float(value))}" for name, value in held.items() if _is_number(value))
+    values = describe_evidence(held)
     until = line.get("until")
     end = f" until step {format_count(until)}" if values and type(until) is int else ""
     return {
@@ -143,7 +143,3 @@ def _checkpoints(run: LiveRun) -> set[str]:
         return {path.name for path in (run.run.folder / CHECKPOINTS_FOLDER).iterdir()}
     except OSError:
         return set()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)

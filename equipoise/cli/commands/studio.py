@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise RunError(f"there is no folder {folder}; give a folder of runs, such as: equipoise studio runs")
     try:
-        from equipoise.studio.server import ServerOptions, is_loopback, open_browser, serve
+        from equipoise.studio.guard import is_loopback
+        from equipoise.studio.server import ServerOptions, open_browser, serve
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
             raise
