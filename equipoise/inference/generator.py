@@ -272,8 +272,9 @@ def _validate_truncation(truncation: float) -> float:
 def load(folder: str | Path, step: StepChoice | None = None) -> Generator:
     """Load the generator of a run, RUN, or of one of its checkpoints, RUN/checkpoints/step-N.
 
-    `step`: a number of steps, "best" for the evaluation with the best metric, "last" for the newest weights; None for
-    the final weights of a run, or those of its newest checkpoint if it has not finished. Raises RunError if the folder
+    `step`: a number of steps, "best" for the evaluation with the best metric, "last" for the newest weights, "chosen"
+    for the step that was chosen in the studio; None for the final weights of a run, or those of its newest checkpoint
+    if it has not finished. Raises RunError if the folder
     is not a run, CheckpointError if there are no such weights, or they are damaged or do not fit the model.
     """
     return build_generator(select_weights(folder, step))

@@ -146,14 +146,18 @@ class Explorer:
     async def _start(self) -> _ExplorerProcess:
         folder = tempfile.mkdtemp(prefix="equipoise-explorer-")
         flags = ["--trust-code"] if self.trust_code else []
-        process = await asyncio.create_subprocess_exec(
-            *self.words,
-            folder,
-            *flags,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.words,
+                folder,
+                *flags,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            )
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         running = self._running = _ExplorerProcess(process, folder)
         running.reader = asyncio.create_task(self._read(running))
         return running

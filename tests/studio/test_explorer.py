@@ -40,6 +40,7 @@ while (message := read_frame(sys.stdin.buffer)) is not None:
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Words that start a small process in the place of the explorer's; it writes the names of requests to `seen`."""
     monkeypatch.setenv("GATE", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "fake.py").write_text(FAKE)
     return (sys.executable, str(tmp_path / "fake.py"))
 
@@ -107,6 +108,7 @@ def test_a_killed_process_is_started_again(fake: tuple[str, ...], tmp_path: Path
             await explorer.request({"name": "wrong"})
 
     with_explorer(fake, scenario)
+    assert not list(tmp_path.glob("equipoise-explorer-*")), "no temporary folder remains"
 
 
 def test_it_gives_up_what_takes_too_long(
@@ -140,12 +142,15 @@ def test_closing_answers_what_waits(fake: tuple[str, ...], tmp_path: Path) -> No
     with_explorer(fake, scenario)
 
 
-def test_a_program_that_does_not_start() -> None:
+def test_a_program_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     async def scenario(explorer: Explorer) -> None:
         with pytest.raises(ExplorerError, match="cannot be started"):
             await explorer.request({"name": "a"})
 
     with_explorer(("/no/such/program",), scenario)
+    assert list(tmp_path.iterdir()) == [], "no temporary folder remains"
 
 
 def test_frames_survive_a_stream() -> None:
