@@ -17,7 +17,7 @@ from equipoise.experiment.processes import check_shares
 from equipoise.experiment.settings import NO_METRIC, Experiment, Options, PlugSpec, installed_versions, require
 from equipoise.experiment.starter import STARTER, check_starter, start_path
 from equipoise.experiment.suggested import suggested_settings
-from equipoise.runs.requests import check_repeatable
+from equipoise.runs.manual_control import check_repeatable
 from equipoise.runs.run import CHECKPOINTS_FOLDER, Run
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from equipoise.core.requests import MAX_NAME
-from equipoise.runs.run import EventLine
+from equipoise.runs.run import EventLine, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,9 @@ def hold_periods(lines: Iterable[EventLine]) -> list[HoldPeriod]:
         if line["action"] == "turn" and isinstance(value, int | float):
             current[knob] = HoldPeriod(knob[:MAX_NAME], float(value), step, by=str(line.get("by", ""))[:MAX_NAME])
     return sorted((*ended, *current.values()), key=lambda period: period.start)
+
+
+def check_repeatable(folder: Path) -> Path:
+    """Return the folder of a run whose requests are to be repeated. Raises RunError if it is not a run."""
+    Run(folder).experiment()
+    return folder

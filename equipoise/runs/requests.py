@@ -20,6 +20,7 @@ from pathlib import Path
 from equipoise.core.requests import FIELDS, RunRequest, parse_request
 from equipoise.errors import EquipoiseError, RunError, SettingError, unwritable
 from equipoise.runs.artifacts import write_text
+from equipoise.runs.manual_control import check_repeatable
 from equipoise.runs.run import EventLine, Run
 
 REQUESTS_FOLDER = "requests"
@@ -175,12 +176,6 @@ def requests_of_run(run: Run, repeat: Path | None, step: int) -> RequestFolder |
         other = list(logged_requests(Run(check_repeatable(repeat)).lines()))
     later = [(at, request) for at, request in (*own, *other) if at > step]
     return RepeatedRequests(later, folder) if later else folder
-
-
-def check_repeatable(folder: Path) -> Path:
-    """Return the folder of a run whose requests are to be repeated. Raises RunError if it is not a run."""
-    Run(folder).experiment()
-    return folder
 
 
 def _request_files(folder: Path) -> list[Path]:

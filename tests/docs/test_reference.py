@@ -12,9 +12,11 @@ from equipoise.cli import main as cli
 from equipoise.core import catalog
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Signals
+from equipoise.core.requests import RunRequest
 from equipoise.diagnosis.adjustments import adjust_knobs
 from equipoise.diagnosis.symptoms import repair_of
 from equipoise.experiment.settings import Experiment, PlugSpec
+from equipoise.runs.requests import write_request
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -161,6 +163,8 @@ def test_run_folder_has_the_documented_files_and_events(reference: ModuleType, t
     steps: list[int] = []
     experiment = Experiment(data=PlugSpec("ring"), controller=PlugSpec("annealed"), steps=4, batch_size=8)
     for event in equipoise.start(experiment, folder, interrupted=lambda: 2 in steps):
+        if not steps:
+            write_request(folder, RunRequest("save"))
         steps.append(event.step)
     for _ in equipoise.resume(folder):
         pass
