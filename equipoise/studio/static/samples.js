@@ -2,11 +2,26 @@
  * Samples of the clock's step: the grid, the reals next to it, one sample over time and its nearest training pictures.
  * @module
  */
-import { runPath, url } from "./api.js";
+import { latest, request, runPath, url } from "./api.js";
 import { fill, h, number, openDialog, panel, segmented } from "./dom.js";
 
 const LIMIT = 64;
 const HISTORY = 8;
+/** Milliseconds without a change of the clock. */
+const REST = 400;
+
+/**
+ * Load a picture, so that an error of the server can be shown in words.
+ * @param {HTMLImageElement} image
+ * @param {string} address
+ * @param {AbortSignal} signal
+ */
+async function showPicture(image, address, signal) {
+  const content = await (await request(address, { signal })).blob();
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(content);
+  image.hidden = false;
+}
 
 /** @param {string} id @param {import("./clock.js").Clock} clock */
 export function createSamples(id, clock) {
@@ -19,13 +34,13 @@ export function createSamples(id, clock) {
   const grid = h("div",
     { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.",
       onclick: choose, onkeydown: move }, picture, cell);
-  const realsCaption = h("figcaption", { class: "muted" }, "reals");
-  const reals = h("img",
-    { class: "pixels sheet", alt: "Real samples of the training data",
-      onerror: () => { reals.hidden = true; fill(realsCaption, "The reals of this run cannot be shown."); } });
+  const reals = h("img", { class: "pixels sheet", alt: "Real samples of the training data", hidden: true });
+  const realsCaption = h("figcaption", { class: "muted" }, "Loading the reals …");
   const realsBox = h("figure", { hidden: true }, reals, realsCaption);
+  const neighbours = h("img", { class: "pixels", alt: "", hidden: true });
+  const neighboursCaption = h("small", { class: "muted", role: "status" });
   const caption = h("figcaption", { class: "muted" });
-  const close = h("section", { class: "stack closeup", "aria-live": "polite", hidden: true });
+  const close = h("section", { class: "stack closeup", "aria-label": "Chosen sample", hidden: true });
   const large = h("button",
     { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
   const sheets = h("div", { class: "sheets" }, h("figure", {}, grid, caption), realsBox);
@@ -35,6 +50,19 @@ export function createSamples(id, clock) {
       (value) => { view = value; show(); }), large], sheets, empty, close);
   const unsubscribe = clock.subscribe((changed) => { if (changed.has("step")) show(); });
 
+  const loadReals = latest(async (/** @type {string} */ address, signal) => {
+    await showPicture(reals, address, signal);
+    fill(realsCaption, "reals");
+  }, (error) => fill(realsCaption, error.message));
+  // The search takes long, so that it waits until the clock stands still.
+  const loadNeighbours = latest(async (/** @type {string} */ address, signal) => {
+    await new Promise((resolve) => setTimeout(resolve, REST));
+    if (signal.aborted) return;
+    neighbours.alt = `Training samples nearest to sample ${selected}`;
+    await showPicture(neighbours, address, signal);
+    fill(neighboursCaption, "Nearest training samples");
+  }, (error) => fill(neighboursCaption, `Nearest training samples: ${error.message}`));
+
   /** The last samples up to the clock's step. */
   function current() {
     return items.findLast((item) => item.step <= clock.step) ?? items[0];
@@ -42,7 +70,8 @@ export function createSamples(id, clock) {
 
   /** @param {SampleItem} item */
   function layout(item) {
-    const count = Math.min(item.count, LIMIT), columns = Math.min(item.columns ?? Math.ceil(Math.sqrt(count)), count);
+    const columns = Math.min(item.columns ?? Math.ceil(Math.sqrt(Math.min(item.count, LIMIT))), item.count);
+    const count = Math.min(item.count, Math.max(1, Math.floor(LIMIT / columns)) * columns);
     return { count, columns, rows: Math.ceil(count / columns) };
   }
 
@@ -52,13 +81,13 @@ export function createSamples(id, clock) {
     sheets.hidden = !item;
     large.disabled = !item;
     if (!item) return;
-    const { columns } = layout(item),
-      address = url(runPath(id, `/samples/${item.step}.png`), { columns, limit: LIMIT });
+    const { columns, count: limit } = layout(item);
+    const address = url(runPath(id, `/samples/${item.step}.png`), { columns, limit });
     fill(caption, `step ${number(item.step)}`,
       item.step !== clock.step && item.step !== clock.state.last ? `, the last before ${number(clock.step)}` : "");
     realsBox.hidden = view === "samples";
     grid.parentElement?.toggleAttribute("hidden", view === "reals");
-    if (view !== "samples" && !reals.src) reals.src = url(runPath(id, "/reals.png"), { columns, limit: LIMIT });
+    if (view !== "samples" && !reals.src) loadReals(url(runPath(id, "/reals.png"), { columns, limit }));
     if (address === wanted) return;
     wanted = address;
     const next = new Image();
@@ -109,10 +138,9 @@ export function createSamples(id, clock) {
     const past = items.filter(({ step }) => step <= item.step), count = Math.min(HISTORY, past.length);
     const history = Array.from({ length: count },
       (_, index) => past[Math.round((index * (past.length - 1)) / Math.max(1, count - 1))]);
-    const neighbours = h("img",
-      { class: "pixels", alt: `The training samples nearest to sample ${selected}`, loading: "lazy",
-      onerror: () => neighbours.replaceWith(h("span", { class: "muted" }, "Not available for this run.")) });
-    neighbours.src = url(runPath(id, "/neighbours"), { step: item.step, index: selected });
+    fill(neighboursCaption, "Nearest training samples: searching …");
+    neighbours.hidden = true;
+    loadNeighbours(url(runPath(id, "/neighbours"), { step: item.step, index: selected }));
     fill(close, h("header", { class: "toolbar" }, h("h3", {}, `Sample ${selected}`), h("span", { class: "grow" }),
       h("a", { class: "button small",
         href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
@@ -124,7 +152,7 @@ export function createSamples(id, clock) {
           onclick: () => clock.update({ step, follow: false }) },
       h("img", { class: "pixels", alt: "", src: url(runPath(id, `/samples/${step}/${selected}.png`), { scale: 4 }) }),
         h("small", {}, number(step))))),
-    h("small", { class: "muted" }, "Nearest training samples"), neighbours);
+    neighboursCaption, neighbours);
   }
 
   function enlarge() {
