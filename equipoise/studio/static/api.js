@@ -139,13 +139,19 @@ function broadcast(message) {
   receive(message);
 }
 
-/** Read the stream until the tab closes. @returns {Promise<never>} */
+/** Read the stream until the tab closes; again 3 s after the server refused it. @returns {Promise<never>} */
 function lead() {
   leads = true;
-  const source = new EventSource("/api/stream");
-  source.addEventListener("run", (event) => broadcast({ news: JSON.parse(event.data) }));
-  source.onopen = () => broadcast({ live: true, news: { id: null } });
-  source.onerror = () => broadcast({ live: false });
+  const listen = () => {
+    const source = new EventSource("/api/stream");
+    source.addEventListener("run", (event) => broadcast({ news: JSON.parse(event.data) }));
+    source.onopen = () => broadcast({ live: true, news: { id: null } });
+    source.onerror = () => {
+      broadcast({ live: false });
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+    };
+  };
+  listen();
   return new Promise(() => {});
 }
 
