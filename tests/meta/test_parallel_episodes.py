@@ -14,7 +14,7 @@ from equipoise.meta.episodes import EpisodeResult, play_episodes
 from equipoise.meta.parallel_episodes import EpisodePlayer
 
 IMAGES = Experiment(
-    data=PlugSpec("digits", {"image_size": 8}),
+    data=PlugSpec("digits", {"image_size": 16}),
     model=PlugSpec("sngan", {"width": 2}),
     metric=PlugSpec("fd_pixels"),
     steps=2,
