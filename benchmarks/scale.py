@@ -9,10 +9,14 @@ machine, which must be otherwise idle.
 """
 
 import _scale_processes
+import _scale_runs
 from _results import Results, create_parser, write
 
-SECTIONS = {"processes": _scale_processes}
-INTRODUCTION = "Guide: [train with several devices](../docs/how-to/several-devices.md)."
+SECTIONS = {"processes": _scale_processes, "runs": _scale_runs}
+INTRODUCTION = (
+    "Guides: [train with several devices](../docs/how-to/several-devices.md), "
+    "[many runs on several machines](../docs/how-to/many-runs.md)."
+)
 
 
 def main() -> None:
