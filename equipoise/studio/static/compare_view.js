@@ -10,7 +10,7 @@ import { badge, field, fill, h, notify, number, panel, segmented } from "./dom.j
 import { choice } from "./inputs.js";
 
 /** @typedef {"step" | "images" | "seconds"} Axis */
-/** @typedef {{settings: {name: string, values: Record<string, unknown>}[], samples: (number | {step: number})[]}} Comparison */
+/** @typedef {{settings: {name: string, values: Record<string, unknown>}[], samples: {step: number}[]}} Comparison */
 
 const FAVOURITES = ["rank_train_fake", "rank_train_held_out", "probability_fake"];
 const MOST_CHARTS = 4;
@@ -47,7 +47,7 @@ function picker(runs, ids) {
 
 /** @param {string[]} ids @param {RunDetails[]} details @param {Comparison} comparison */
 function settingsTable(ids, details, { settings }) {
-  const show = (/** @type {unknown} */ value) => value === null || value === undefined ? "–" : typeof value === "number" ? number(value) : typeof value === "object" ? JSON.stringify(value) : String(value);
+  const show = (/** @type {unknown} */ value) => (value === null || value === undefined ? "–" : typeof value === "number" ? number(value) : typeof value === "object" ? JSON.stringify(value) : String(value));
   const best = (/** @type {Row} */ row) => row.best ? `${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}` : "–";
   return panel("What differs", null, h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), ids.map((id) => h("th", { scope: "col" }, h("a", { href: `#/run/${encodeURIComponent(id)}` }, id))))),
@@ -96,28 +96,18 @@ function overlaid(ids, details) {
   const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole runs");
   const element = panel("Curves", [reset, segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, "step",
     (axis) => { clock.update({ axis: /** @type {Axis} */ (axis), range: null, last: 0 }); refresh(); })], chooser, place);
-  const ends = [clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); }),
-    ...ids.map((id) => onNews(id, () => void refresh()))];
-  return { element, refresh, destroy() {
-    for (const end of ends) end();
-    for (const chart of charts.values()) chart.destroy();
-  } };
+  const ends = [clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); }), ...ids.map((id) => onNews(id, () => void refresh()))];
+  return { element, refresh, destroy: () => [...ends, ...[...charts.values()].map((chart) => () => chart.destroy())].forEach((end) => end()) };
 }
 
-/**
- * Bring one series of several runs onto one axis: the union of their positions.
- * @param {string[]} ids @param {SeriesAnswer[]} answers @param {string} name
- * @returns {import("./charts.js").ChartData}
- */
-export function joined(ids, answers, name) {
+/** One series of several runs on one axis: the union of their positions. @param {string[]} ids @param {SeriesAnswer[]} answers @param {string} name @returns {import("./charts.js").ChartData} */
+function joined(ids, answers, name) {
   const x = [...new Set(answers.flatMap((answer) => answer.series[name] ? answer.x : []))].sort((a, b) => a - b);
   const places = new Map(x.map((value, index) => [value, index]));
   const lines = ids.map((label, run) => {
     const bins = answers[run].series[name];
-    /** @param {(number | null)[] | undefined} values */
-    const spread = (values) => {
-      /** @type {(number | null)[]} */
-      const column = new Array(x.length).fill(null);
+    const spread = (/** @type {(number | null)[] | undefined} */ values) => {
+      const column = /** @type {(number | null)[]} */ (new Array(x.length).fill(null));
       values?.forEach((value, index) => { column[places.get(answers[run].x[index]) ?? 0] = value; });
       return column;
     };
@@ -128,7 +118,7 @@ export function joined(ids, answers, name) {
 
 /** Samples of each run at one step that all have. @param {string[]} ids @param {Comparison} comparison */
 function sampleRows(ids, { samples }) {
-  const steps = samples.map((item) => typeof item === "number" ? item : item.step);
+  const steps = samples.map(({ step }) => step);
   if (!steps.length) return panel("Samples", null, h("p", { class: "muted" }, "These runs have saved samples at no common step."));
   const pictures = ids.map((id) => h("img", { class: "pixels wide", alt: "", "data-run": id }));
   const output = h("output", {});
@@ -150,15 +140,13 @@ function sampleRows(ids, { samples }) {
 
 /** The pages of `equipoise compare`, shown inside. */
 async function comparisons() {
-  /** @type {{comparisons: {id: string, name?: string, url?: string, problem?: string}[]}} */
+  /** @type {{comparisons: {id: string, problem: string}[]}} */
   const { comparisons: pages } = await get("/api/comparisons").catch(() => ({ comparisons: [] }));
   if (!pages.length) return null;
   const place = h("div", {});
   const open = (/** @type {string} */ id) => {
-    const page = pages.find((item) => item.id === id);
-    if (!page) return fill(place);
-    const frame = h("iframe", { class: "inside", title: `Comparison ${id}`, src: page.url ?? `/api/comparisons/${encodeURIComponent(id)}`, sandbox: "" });
-    fill(place, page.problem ? h("p", { class: "error" }, page.problem) : frame);
+    const problem = pages.find((item) => item.id === id)?.problem;
+    fill(place, problem ? h("p", { class: "error" }, problem) : id && h("iframe", { class: "inside", title: `Comparison ${id}`, src: `/api/comparisons/${encodeURIComponent(id)}`, sandbox: "" }));
   };
-  return panel("Comparisons of controllers", null, field("Page written by equipoise compare", choice([["", "Choose…"], ...pages.map(({ id, name }) => /** @type {[string, string]} */ ([id, name ?? id]))], "", open)), place);
+  return panel("Comparisons of controllers", null, field("Page written by equipoise compare", choice([["", "Choose…"], ...pages.map(({ id }) => id)], "", open)), place);
 }

@@ -3,10 +3,9 @@
  * this studio is running, its knobs can be changed as advised, and back.
  * @module
  */
-import { get, request, runPath } from "./api.js";
+import { get, post, request, runPath } from "./api.js";
 import { badge, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
-import { Requests } from "./knobs.js";
 
 /** @typedef {{symptom: string, label: string, severity: number, since: number | null, unit?: string, evidence: Record<string, number> | string, advice: string[], changes: {knob: string, why: string}[]}} LogFinding */
 /** @typedef {{verdict: string, summary: string, findings: LogFinding[], notes: string[], missing: string[]}} Diagnosis */
@@ -15,19 +14,16 @@ const MOST_BYTES = 20 * 2 ** 20;
 
 /** @param {HTMLElement} root */
 export async function mount(root) {
-  /** @type {{runs: Row[]}} */
-  const { runs } = await get("/api/runs").catch(() => ({ runs: [] }));
-  const running = runs.filter(({ state }) => state === "running");
   let name = "";
   const result = h("div", { class: "stack", "aria-live": "polite" });
-  const target = { id: running[0]?.id ?? "" };
   const text = h("textarea", { rows: 6, spellcheck: "false", placeholder: "step 100  loss_D 0.41  loss_G 2.93 …", oninput: () => { name = ""; later(); } });
   const diagnose = async (/** @type {Blob | string} */ log) => {
     if ((log instanceof Blob ? log.size : log.length) > MOST_BYTES) return void fill(result, h("p", { class: "error" }, "The log is larger than 20 MB: use equipoise diagnose LOG in a terminal."));
     fill(result, h("p", { class: "muted", "aria-busy": "true" }, "Reading…"));
     try {
       const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" } });
-      fill(result, diagnosisOf(await response.json(), running, target));
+      const running = (await get("/api/runs")).runs.filter((/** @type {Row} */ { state }) => state === "running");
+      fill(result, diagnosisOf(await response.json(), running, { id: running[0]?.id ?? "" }));
     } catch (error) {
       fill(result, h("p", { class: "error", role: "alert" }, /** @type {Error} */ (error).message));
     }
@@ -54,11 +50,14 @@ function findingPanel({ symptom, label, severity, since, unit, evidence, advice,
     changes.length > 0 && h("div", { class: "toolbar" }, "What repair does first: ", changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)), canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
 }
 
-/** Turn the knobs of a run as advised for a symptom; each notice can undo its turn. @param {string} id @param {string} symptom */
+/** Hold the knobs of a run as advised for a symptom; the notice can undo it. @param {string} id @param {string} symptom */
 async function apply(id, symptom) {
   /** @type {[{changes: {knob: string, to: number}[]}, RunDetails]} */
   const [{ changes }, { knobs }] = await Promise.all([get(runPath(id, "/advice"), { symptom }), get(runPath(id))]);
-  if (!changes.length) notify(`${id}: nothing to change, the advice is in effect already, or its knobs do not act in this model.`);
-  const requests = new Requests(id, () => {});
-  for (const { knob, to } of changes) await requests.turn(knob, to, knobs.find(({ name }) => name === knob)?.manual ?? null);
+  if (!changes.length) return notify(`${id}: nothing to change, the advice is in effect already, or its knobs do not act in this model.`);
+  const send = (/** @type {object[]} */ bodies) => Promise.all(bodies.map((body) => post(runPath(id, "/requests"), body)));
+  const before = (/** @type {string} */ knob) => knobs.find(({ name }) => name === knob)?.manual ?? null;
+  const undo = changes.map(({ knob }) => (before(knob) === null ? { action: "release", knob } : { action: "turn", knob, value: before(knob) }));
+  await send(changes.map(({ knob, to }) => ({ action: "turn", knob, value: to })));
+  notify(`${id} will hold ${changes.map(({ knob, to }) => `${knob} at ${number(to)}`).join(", ")} from its next reading.`, { action: ["Undo", () => void send(undo).catch(notifyError)] });
 }

@@ -5,7 +5,7 @@
  */
 import { coalesce, get, post, postRaw, runPath } from "./api.js";
 import { announce } from "./clock.js";
-import { field, fill, h, notify, number, panel, prefersStill, segmented } from "./dom.js";
+import { field, fill, h, notify, number, panel, prefersStill, segmented, setAttributes } from "./dom.js";
 import { choice, copyable, download, dropZone, slider } from "./inputs.js";
 
 /** @typedef {{step: number, steps: number[], model: string, samples: "image" | "text" | "sequence" | "point", shape: number[], samplings: string[], layers: number, classes: number, class_names: string[], prompt: boolean, captions: string[], translate: boolean, back: boolean, project: boolean}} Facts what acts in the model */
@@ -229,7 +229,7 @@ function planeMode(view) {
     fill(shown, `x ${at.x.toFixed(2)}  y ${at.y.toFixed(2)}`);
     view.refresh();
   };
-  for (const [name, value] of Object.entries({ class: "picture-place plane", tabindex: "0", role: "group", "aria-label": "Plane of latents: drag it, or press arrow keys; with Shift whole seeds" })) place.setAttribute(name, value);
+  setAttributes(place, { class: "picture-place plane", tabindex: "0", role: "group", "aria-label": "Plane of latents: drag it, or press arrow keys; with Shift whole seeds" });
   place.onpointerdown = (event) => { place.setPointerCapture(event.pointerId); held = { px: event.clientX, py: event.clientY, x: at.x, y: at.y }; };
   place.onpointerup = place.onpointercancel = () => { held = null; };
   place.onpointermove = (event) => {

@@ -4,12 +4,8 @@
  */
 import { fill, h, notify } from "./dom.js";
 
-/**
- * Call `action` once, `pause` milliseconds after the last call.
- * @param {() => void} action @param {number} [pause]
- */
-export function debounce(action, pause = 300) {
-  let timer = 0;
+/** Call `action` once, `pause` milliseconds after the last call. @param {() => void} action @param {number} [pause] @param {number} [timer] */
+export function debounce(action, pause = 300, timer = 0) {
   return () => { clearTimeout(timer); timer = setTimeout(action, pause); };
 }
 
@@ -31,10 +27,7 @@ export async function copy(text) {
 
 /** @typedef {{low: number, high: number, step: number | "any", value: number, unit?: string, help?: string, speak?: (value: number) => string}} Range */
 
-/**
- * A slider and a number box that show the same number; `set` changes both without an event.
- * @param {string} label @param {Range} range @param {(value: number) => void} onvalue
- */
+/** A slider and a number box that show the same number; `set` changes both without an event. @param {string} label @param {Range} range @param {(value: number) => void} onvalue */
 export function slider(label, { low, high, step, value, unit = "", help = "", speak = (shown) => `${shown} ${unit}`.trim() }, onvalue) {
   const limits = { min: low, max: high, step, value };
   const bar = h("input", { type: "range", ...limits, "aria-label": label, oninput: () => change(bar.valueAsNumber) });
@@ -53,25 +46,12 @@ export function slider(label, { low, high, step, value, unit = "", help = "", sp
   return { element, set };
 }
 
-/**
- * A place for one file: drop it, paste it, or choose it.
- * @param {string} label @param {string} accept types of files, as in HTML @param {(file: File) => void} onfile
- */
+/** A place for one file: drop it or choose it. @param {string} label @param {string} accept types of files, as in HTML @param {(file: File) => void} onfile */
 export function dropZone(label, accept, onfile) {
   const input = h("input", { type: "file", accept, class: "hidden", onchange: () => input.files?.[0] && onfile(input.files[0]) });
-  const zone = h("label", { class: "drop", ondragover: hover, ondragleave: () => zone.classList.remove("over"), ondrop: drop }, input, h("span", {}, label));
-  /** @param {DragEvent} event */
-  function hover(event) {
-    event.preventDefault();
-    zone.classList.add("over");
-  }
-  /** @param {DragEvent} event */
-  function drop(event) {
-    event.preventDefault();
-    zone.classList.remove("over");
-    const file = event.dataTransfer?.files[0];
-    if (file) onfile(file);
-  }
+  const hover = (/** @type {DragEvent} */ event) => { event.preventDefault(); zone.classList.toggle("over", event.type === "dragover"); };
+  const drop = (/** @type {DragEvent} */ event) => { hover(event); if (event.dataTransfer?.files[0]) onfile(event.dataTransfer.files[0]); };
+  const zone = h("label", { class: "drop", ondragover: hover, ondragleave: hover, ondrop: drop }, input, h("span", {}, label));
   return zone;
 }
 
@@ -82,10 +62,7 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10000);
 }
 
-/**
- * A select. Options are texts, or pairs of a value and a text.
- * @param {(string | [string, string])[]} options @param {string} value @param {(value: string) => void} onvalue @param {Record<string, string>} [attributes]
- */
+/** A select; options are texts, or pairs of a value and a text. @param {(string | [string, string])[]} options @param {string} value @param {(value: string) => void} onvalue @param {Record<string, string>} [attributes] */
 export function choice(options, value, onvalue, attributes = {}) {
   const select = h("select", { ...attributes, onchange: () => onvalue(select.value) });
   fill(select, options.map((option) => h("option", { value: Array.isArray(option) ? option[0] : option }, Array.isArray(option) ? option[1] : option)));
