@@ -16,7 +16,7 @@ def test_one_clock(open_page) -> None:
     assert clock_of(page) == 240
     page.get_by_role("button", name="Remedies, step 80").click()
     assert clock_of(page) == 80
-    assert page.locator(".sheet").first.get_attribute("alt") == "Samples of step 80"
+    page.get_by_alt_text("Samples of step 80").wait_for()
     assert "mode collapse" in page.get_by_label("Health").inner_text()
     assert "r1_gamma 1" in page.locator(".why").inner_text()
     plot = page.locator(".chart .u-over").first
@@ -49,6 +49,10 @@ def test_keys_move_the_clock(open_page, wait) -> None:
     page.locator("main").focus()
     page.keyboard.press("Space")
     wait(lambda: clock_of(page) != 240)
+    page.keyboard.press("+")
+    page.get_by_role("button", name="Whole run").wait_for()
+    page.keyboard.press("0")
+    page.get_by_role("button", name="Whole run").wait_for(state="hidden")
 
 
 def test_reduced_motion(open_page) -> None:

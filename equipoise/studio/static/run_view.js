@@ -157,9 +157,11 @@ function createClockBar(clock, stops) {
     const target = /** @type {Element} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey
       || (target !== slider && target.closest("input, textarea, select, button, a, summary, dialog, pre"))) return;
-    const action = { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle, "+": () => clock.zoom(0.5),
-      "-": () => clock.zoom(2), 0: () => clock.zoom(0) }[event.key];
-    if (!action || event.shiftKey) return;
+    const zoom = { "+": 0.5, "=": 0.5, "-": 2, 0: 0 }[event.key];
+    const move = event.shiftKey ? undefined
+      : { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle }[event.key];
+    const action = zoom === undefined ? move : () => clock.zoom(zoom);
+    if (!action) return;
     event.preventDefault();
     action();
   }
