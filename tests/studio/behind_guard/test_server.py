@@ -110,6 +110,26 @@ def test_a_killed_studio_leaves_the_run_as_it_was(process: Process, root: Path, 
     assert snapshot(root) == before
 
 
+def test_a_run_ends_with_the_same_weights_if_the_studio_is_killed_meanwhile(
+    process: Process, root: Path, trained: Path, tiny: list[str]
+) -> None:
+    from equipoise.cli.arguments import parse
+    from equipoise.cli.commands.train import experiment_of
+    from equipoise.experiment import launch
+    from equipoise.experiment.completion import complete
+
+    cookie = process.cookie()
+    events = launch.start(complete(experiment_of(parse(cli.parser("train"), tiny))), root / "run")
+    for number, _ in enumerate(events):
+        if number == 4:
+            assert process.get("/api/runs/run", cookie) == 200
+            assert process.get("/api/runs/run/series?names=loss_g", cookie) == 200
+            process.stop(signal.SIGKILL)
+    for name in ("generator.safetensors", "discriminator.safetensors", "data.json", "knobs.json"):
+        assert (root / "run" / name).read_bytes() == (trained / name).read_bytes()
+    assert {path.name for path in (root / "run").iterdir()} == {path.name for path in trained.iterdir()}
+
+
 def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """Return the one line of an error of the command."""
     assert cli.run(["studio", *map(str, words)]) == ERROR
