@@ -20,7 +20,7 @@ from equipoise.errors import RunError
 from equipoise.jobs.backend import INTERRUPTED, LOST, NO_SPACE, POLL_SECONDS, Backend, Call, EndedCall, execute_calls
 from equipoise.jobs.claim_files import DriveFiles
 from equipoise.jobs.claimed_queue import ClaimedQueue
-from equipoise.jobs.claims import ClaimFolder, JobClaim
+from equipoise.jobs.claims import ClaimFolder, JobClaim, JobGivenUpError
 from equipoise.jobs.identity import this_process
 from equipoise.jobs.presence import present
 
@@ -111,7 +111,13 @@ class _ClaimedJobs:
     def take(self) -> Call | None:
         if self.is_serial and self.held:
             return None
-        claim = self.queue.take(self._is_ready)
+        try:
+            claim = self.queue.take(self._is_ready)
+        except JobGivenUpError as error:
+            self.folder.output(error.job).write_text(f"{error}\n")
+            record_end(self.folder, error.job, LOST)
+            self.queue.end(error.job)
+            return self.take()
         if claim is None:
             return None
         self.held[claim.job] = claim

@@ -42,6 +42,9 @@ if the 95 % interval of the mean difference between them, seed by seed, is on th
 BUDGET = """\
 Tasks with a budget have as many steps as fit into the same CPU seconds of training for each arm, by a calibration
 before the first run, in which the arms were measured in turn, {rounds} times; the median counted."""
+POPULATION = """\
+The arm population shows the best member of population-based training, charged with the time of all {members} members;
+best_constant the best of as many runs with constant knobs, at the same cost. Both are chosen by the live metric."""
 METHOD = """\
 {pairs} Samples are evaluated with the reported metric on held-out data, never
 through the network of the live metric; two metrics without a network both compare the samples themselves and differ
@@ -190,6 +193,8 @@ def _describe_method(plan: ComparisonPlan) -> str:
     has_budget = any(task.cpu_seconds is not None for task in plan.tasks.values())
     models = MODELS.format(budget=BUDGET.format(rounds=ROUNDS) if has_budget else "")
     pairs = models if plan.compares_models or has_budget else CONTROL
+    if plan.population is not None:
+        pairs += " " + POPULATION.format(members=plan.population.members)
     text = METHOD.format(pairs=pairs, failure=plan.failure, snapshot=SNAPSHOTS[plan.snapshot])
     return " ".join(text.split())
 

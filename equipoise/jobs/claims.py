@@ -29,6 +29,17 @@ CHECK_SECONDS = 1.0
 MOST_LOST = 20
 """A job whose claims were lost more often is given up: it probably takes its machines down."""
 
+
+class JobGivenUpError(RunError):
+    """A job whose claims were lost too often. `job`: its name."""
+
+    def __init__(self, job: str, lost: int) -> None:
+        super().__init__(
+            f"{job} was given up, because its process was lost {lost} times; see how much memory it needs"
+        )
+        self.job = job
+
+
 ClaimState = Literal["held", "free", "done", "failed"]
 
 
@@ -161,7 +172,7 @@ class ClaimFolder:
     def take(self, job: str) -> JobClaim | None:
         """Take a job that nobody holds, or whose holder is lost; None if another process has it.
 
-        Raises RunError for a job whose claims were lost MOST_LOST times.
+        Raises JobGivenUpError for a job whose claims were lost more than MOST_LOST times.
         """
         record = self.read(job)
         if record is None:
@@ -171,7 +182,7 @@ class ClaimFolder:
             return None
         lost = record.lost + is_lost
         if lost > MOST_LOST:
-            raise RunError(f"{job} was given up: {lost} processes that worked on it were lost; see the memory it needs")
+            raise JobGivenUpError(job, lost)
         return self._create(job, record.number + 1, lost)
 
     def unchanged_for(self, job: str, record: ClaimRecord) -> float:

@@ -35,8 +35,11 @@ class ProcessIdentity:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; False for one of another machine."""
-        if not self.is_here:
+        """Whether the process is known to have ended; False for one of another machine, and on Windows.
+
+        There, signal 0 is Ctrl-C.
+        """
+        if not self.is_here or os.name == "nt":
             return False
         try:
             os.kill(self.pid, 0)

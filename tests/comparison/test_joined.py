@@ -156,6 +156,31 @@ def test_a_job_whose_process_is_killed_is_tried_again_and_fails_in_the_end(
     assert (last.done, list(jobs.list_failures(tiny, folder))) == (8, [name])
 
 
+def test_a_job_that_takes_down_its_machines_fails_and_the_others_go_on(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.jobs.claims.MOST_LOST", -1)
+    name = names(tiny)[3]
+    (folder.path / "locks").mkdir()
+    locks = DriveFiles(folder.path / "locks")
+    claim = ClaimFolder(locks, dataclasses.replace(this_process(), started="0")).take(name)
+    assert claim is not None
+    last = take_turns(join_jobs(tiny, folder, InThisProcess()))[0]
+    assert last.done == 8
+    assert "was given up, because its process was lost 1 times" in jobs.list_failures(tiny, folder)[name]
+
+
+def test_a_job_that_was_taken_over_is_left_to_the_other_process(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """The code of a lost claim is no failure; whoever has the job ends it."""
+    name = names(tiny)[2]
+    process = join_jobs(tiny, folder, InThisProcess(codes={name: 75}))
+    for _ in range(6):
+        next(process)
+    process.close()
+    assert not jobs.list_failures(tiny, folder)
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+
+
 def test_interrupted_jobs_are_given_back(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
     name = names(tiny)[1]
     is_stopped: list[bool] = []

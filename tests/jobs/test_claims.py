@@ -82,7 +82,7 @@ def test_a_job_that_takes_down_its_machines_is_given_up(process, clock) -> None:
         assert observer.take("job") is not None
     observer.take("job")
     clock.seconds += LEASE_SECONDS
-    with pytest.raises(RunError, match=f"job was given up: {MOST_LOST + 1} processes that worked on it were lost"):
+    with pytest.raises(RunError, match=f"job was given up, because its process was lost {MOST_LOST + 1} times"):
         observer.take("job")
 
 
