@@ -21,6 +21,11 @@ MEMORY = 48 * 2**20
 DISK_SECONDS = 30.0
 """Seconds for which the size of the folder of a run that changes is not measured again."""
 
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at all runs for news."""
+ACTIVE = ("running", "stopped")
+"""States of runs that are looked at each time: a run that has no events yet counts as stopped."""
+
 
 @dataclass(frozen=True)
 class LiveRun:
@@ -62,6 +67,9 @@ class RunIndex:
         self._lock = threading.RLock()
         self._open: dict[str, LiveRun] = {}
         self._rows: dict[str, _Cached] = {}
+        self._news: dict[str, RunNews] = {}
+        self._active: dict[str, Run] = {}
+        self._looked = -LOOK_SECONDS
 
     def runs(self) -> dict[str, Run]:
         """Return all runs by id, sorted. Raises RunError if the folder cannot be read."""
@@ -105,16 +113,27 @@ class RunIndex:
         return sorted(rows, key=lambda row: row.id)
 
     def news(self) -> Mapping[str, RunNews]:
-        """Return the state of each run, to compare with that of another moment. A folder that is gone has no runs."""
-        try:
-            runs = self.runs()
-        except RunError:
-            return {}
-        result = {}
-        for name, run in runs.items():
-            row = self._row(name, run)
-            result[name] = RunNews(_status(run.folder / EVENTS_FILE)[1], row.step, row.state)
-        return result
+        """Return the state of each run, to compare with that of another moment. A folder that is gone has no runs.
+
+        Made to be called several times a second: runs that are over, and new folders, are looked at once a second.
+        """
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            try:
+                runs = self.runs()
+            except RunError:
+                runs = {}
+            self._news = {name: self._news_of(name, run) for name, run in runs.items()}
+            self._active = {name: run for name, run in runs.items() if self._news[name].state in ACTIVE}
+        else:
+            seen = {name: self._news_of(name, run) for name, run in self._active.items() if run.folder.is_dir()}
+            self._news = {**self._news, **seen}
+        return self._news
+
+    def _news_of(self, name: str, run: Run) -> RunNews:
+        row = self._row(name, run)
+        return RunNews(_status(run.folder / EVENTS_FILE)[1], row.step, row.state)
 
     def _listed(self) -> dict[str, Run]:
         return {run.name if run.folder == self.root else run.folder.name: run for run in find_runs(self.root)}

@@ -118,6 +118,21 @@ def test_only_runs_that_changed_are_read(root: Path, monkeypatch: pytest.MonkeyP
     assert made == ["b"]
 
 
+def test_runs_that_are_over_are_not_looked_at_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(root / "a", event="resumed", step=20, images=640)
+    index = RunIndex(root)
+    first = index.news()
+    assert {name: news.state for name, news in first.items()} == {"a": "stopped", "b": "finished"}
+    append(root / "a", event="saved", step=30, images=960)
+    append(root / "b", event="resumed", step=20, images=640)
+    second = index.news()
+    assert (second["a"].step, second["b"]) == (30, first["b"])
+    shutil.rmtree(root / "a")
+    assert index.news()["a"] == second["a"]
+    monkeypatch.setattr(run_index, "LOOK_SECONDS", 0)
+    assert {name: news.state for name, news in index.news().items()} == {"b": "stopped"}
+
+
 def test_a_run_is_running_while_its_log_is_held(root: Path) -> None:
     index = RunIndex(root)
     append(root / "a", event="resumed", step=40, images=1280)
