@@ -47,6 +47,8 @@ def test_a_new_run_appears(open_page, runs: Path) -> None:
 
 def test_keyboard(open_page) -> None:
     page = open_page("#/runs?q=live")
+    page.reload()
+    page.wait_for_selector(".run-name")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "skip"
     page.keyboard.press("Enter")
@@ -56,6 +58,7 @@ def test_keyboard(open_page) -> None:
             break
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="live", exact=True).wait_for()
+    assert page.evaluate("document.activeElement.id") == "main"
 
 
 def test_narrow_screen_does_not_scroll_sideways(open_page) -> None:

@@ -35,6 +35,8 @@ async function route() {
   fill(main, root);
   for (const link of document.querySelectorAll("nav a"))
     setAttributes(link, { "aria-current": link.getAttribute("href") === `#/${name}` ? "page" : null });
+  if (mine > 1) main.focus({ preventScroll: true });
+  scrollTo(0, 0);
   document.title = `${decodeURIComponent(id) || name} · Equipoise studio`;
   try {
     const view = await VIEWS[name]();

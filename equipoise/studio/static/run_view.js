@@ -26,7 +26,7 @@ export async function mount(root, { id, query }) {
   const health = createHealth(clock, requests), knobs = createKnobs(requests), actions = createActions(id, requests),
     facts = createFacts(id);
   const bar = createClockBar(clock, () => samples.steps);
-  const title = h("div", { class: "title" }), summary = h("p", { class: "muted summary" }),
+  const title = h("div", { class: "title" }, h("h1", {}, id)), summary = h("p", { class: "muted summary" }),
     progress = h("progress", { "aria-label": "Progress of the run" });
   /** @type {RunDetails | null} */
   let details = null;
