@@ -201,3 +201,30 @@ def test_pictures_of_the_process(open_studio, runs: Path, tmp_path: Path, call) 
             break
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("trust_code", [False, True])
+def test_consent_is_passed_on(tmp_path: Path, trust_code: bool) -> None:
+    """The process gets the flag that lets it import code of the runs only if the studio was started with it."""
+    script = tmp_path / "words.py"
+    script.write_text(f"import sys; open({str(tmp_path / 'words')!r}, 'w').write(' '.join(sys.argv[2:]))")
+
+    async def scenario() -> None:
+        explorer = Explorer(trust_code, (sys.executable, str(script)))
+        with pytest.raises(ExplorerError, match="ended twice"):
+            await explorer.request({"name": "a"})
+        explorer.close()
+
+    asyncio.run(scenario())
+    assert (tmp_path / "words").read_text() == ("--trust-code" if trust_code else "")
+
+
+def test_the_process_ends_with_the_studio(tmp_path: Path) -> None:
+    """Also if the studio was killed: its end of the pipe closes, and the temporary files are removed."""
+    folder = tmp_path / "explorer"
+    folder.mkdir()
+    (folder / "picture.png").touch()
+    words = [sys.executable, "-m", "equipoise.studio.explorer_process", str(folder)]
+    result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert not folder.exists()
