@@ -9,6 +9,7 @@ from pathlib import Path
 from equipoise.core.events import MANUAL, REPAIR
 from equipoise.core.knobs import KnobRange
 from equipoise.runs.knob_record import read_knob_ranges
+from equipoise.runs.live_log import TurnRow
 from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.runs.run_index import LiveRun
 from equipoise.studio.curves import initial_knobs
@@ -50,10 +51,12 @@ def knob_states(run: LiveRun, frozen: object) -> list[KnobState]:
     started = next(iter(run.log.events("started")), {})
     turnable, fixed = started.get("turnable"), frozen if isinstance(frozen, list) else []
     manual, targets = manual_values(run), dict(values)
+    last: dict[str, TurnRow] = {}
     for turn in run.log.turns:
         values[turn.knob] = turn.after
         if turn.by not in (MANUAL, REPAIR):
-            targets[turn.knob] = turn.after
+            last[turn.knob] = turn
+    targets |= {knob: turn.after / _repair_factor(run, ranges.get(knob), turn) for knob, turn in last.items()}
     targets |= _saved_targets(run.run.folder) if manual else {}
     order = [name for name in ranges if name in values] + [name for name in values if name not in ranges]
     result = []
@@ -85,6 +88,21 @@ def manual_values(run: LiveRun) -> dict[str, float]:
             result[knob] = float(value)
         elif line.get("action") == "release":
             result.pop(knob, None)
+    return result
+
+
+def _repair_factor(run: LiveRun, range: KnobRange | None, turn: TurnRow) -> float:
+    """Return by what repair multiplies the controller's value of a knob at the step of a change: on log scales only."""
+    result = 1.0
+    if range is None or range.scale != "log":
+        return result
+    for line in run.log.events("remedied"):
+        overrides = line.get("overrides")
+        for item in overrides if isinstance(overrides, list) else []:
+            value, base, until = (item.get(key) for key in ("value", "base", "until"))
+            is_number = all(isinstance(number, int | float) and number > 0 for number in (value, base, until))
+            if is_number and item.get("knob") == turn.knob and line["step"] <= turn.step < until:
+                result = value / base  # the latest override of a knob replaces earlier ones
     return result
 
 

@@ -93,6 +93,16 @@ def test_a_knob_that_a_person_holds(root: Path, browser: Browser) -> None:
     assert knobs["lr_d"]["manual"] is None
 
 
+def test_the_controller_s_value_under_a_remedy(root: Path, browser: Browser) -> None:
+    overrides = [{"knob": "lr_g", "value": 0.001, "base": 0.002, "until": 90}]
+    append(root, event="remedied", step=40, images=1280, finding={}, rung=1, overrides=overrides, until=90)
+    for step, by, value in ((40, "repair", 0.001), (50, "chain", 0.0008), (95, "chain", 0.0016)):
+        append(root, event="turned", step=step, images=1, knob="lr_g", by=by, why="", **{"from": 0.002, "to": value})
+        (knob,) = (knob for knob in browser.get(f"{RUNS}/ring").json["knobs"] if knob["name"] == "lr_g")
+        assert knob["value"] == value
+        assert knob["target"] == pytest.approx({40: 0.002, 50: 0.0016, 95: 0.0016}[step])
+
+
 def test_curves(root: Path, browser: Browser) -> None:
     groups = {info["name"]: info["group"] for info in browser.get(f"{RUNS}/ring").json["series"]}
     expected = {"generator.total": "loss", "loss_d": "loss", "rank_train_fake": "rank", "gradient_ratio": "gradient"}
