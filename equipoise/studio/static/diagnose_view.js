@@ -3,7 +3,7 @@
  * this studio is running, its knobs can be changed as advised, and back.
  * @module
  */
-import { get, post, request, runPath } from "./api.js";
+import { get, latest, post, request, runPath } from "./api.js";
 import { badge, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
 
@@ -17,17 +17,13 @@ export async function mount(root) {
   let name = "";
   const result = h("div", { class: "stack", "aria-live": "polite" });
   const text = h("textarea", { rows: 6, spellcheck: "false", placeholder: "step 100  loss_D 0.41  loss_G 2.93 …", oninput: () => { name = ""; later(); } });
-  const diagnose = async (/** @type {Blob | string} */ log) => {
-    if ((log instanceof Blob ? log.size : log.length) > MOST_BYTES) return void fill(result, h("p", { class: "error" }, "The log is larger than 20 MB: use equipoise diagnose LOG in a terminal."));
+  const diagnose = latest(async (/** @type {Blob | string} */ log, signal) => {
+    if ((log instanceof Blob ? log.size : log.length) > MOST_BYTES) throw new Error("The log is larger than 20 MB: use equipoise diagnose LOG in a terminal.");
     fill(result, h("p", { class: "muted", "aria-busy": "true" }, "Reading…"));
-    try {
-      const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" } });
-      const running = (await get("/api/runs")).runs.filter((/** @type {Row} */ { state }) => state === "running");
-      fill(result, diagnosisOf(await response.json(), running, { id: running[0]?.id ?? "" }));
-    } catch (error) {
-      fill(result, h("p", { class: "error", role: "alert" }, /** @type {Error} */ (error).message));
-    }
-  };
+    const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" }, signal });
+    const running = (await get("/api/runs", {}, signal)).runs.filter((/** @type {Row} */ { state }) => state === "running");
+    fill(result, diagnosisOf(await response.json(), running, { id: running[0]?.id ?? "" }));
+  }, (error) => fill(result, h("p", { class: "error", role: "alert" }, error.message)));
   const later = debounce(() => void (text.value.trim() && diagnose(text.value)), 500);
   fill(root, h("div", { class: "title" }, h("h1", {}, "Diagnose a log"), h("p", { class: "muted" }, "Of any trainer: text, CSV, JSON, TensorBoard, notebooks. It stays on this computer.")),
     panel("Log", null, dropZone("Drop a log here, or choose one", "", (file) => { name = file.name; text.value = ""; diagnose(file); }), field("Or paste its lines", text)), result);
