@@ -10,7 +10,7 @@ def clock_of(page) -> int:
     return int(page.input_value(CLOCK))
 
 
-def test_one_clock(open_page) -> None:
+def test_one_clock(open_page, wait) -> None:
     page = open_page("#/run/done")
     page.locator(".chart canvas").first.wait_for()
     assert clock_of(page) == 240
@@ -23,7 +23,7 @@ def test_one_clock(open_page) -> None:
     box = plot.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 20)
     assert abs(clock_of(page) - 120) < 8
-    assert f"step={clock_of(page)}" in page.url
+    wait(lambda: page.url.endswith(f"step={clock_of(page)}"))
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 20, steps=4)

@@ -67,6 +67,8 @@ export class Chart {
   /** @type {uPlot | null} */
   #plot = null;
   #shape = "";
+  #severe = "";
+  #mild = "";
   /** @type {Set<string>} */
   #hiddenLines = new Set();
 
@@ -139,6 +141,8 @@ export class Chart {
   #build(columns, banded) {
     const palette = this.data.lines.map((_, index) => colour(`--c${(index % COLOURS) + 1}`));
     const text = colour("--muted"), grid = colour("--line");
+    this.#severe = faint(colour("--bad"), 0.1);
+    this.#mild = faint(colour("--warn"), 0.1);
     const fixed = this.log ? undefined : this.options.range;
     const stride = banded ? 3 : 1;
     const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 },
@@ -180,20 +184,24 @@ export class Chart {
       (event) => { if (Math.abs(event.clientX - down) < 5) this.#moveTo(plot.cursor.idx ?? 0); });
     plot.over.addEventListener("dblclick", () => this.clock.update({ range: null }));
     fill(this.legend, this.data.lines.map((line, index) =>
-      this.#legendItem(line, palette[index], (index + 1) * stride)));
+      this.#legendItem(line, palette[index], (index + 1) * stride, stride)));
     return plot;
   }
 
-  /** @param {Line} line @param {string} rgb @param {number} series index of the series in the plot */
-  #legendItem(line, rgb, series) {
+  /**
+   * @param {Line} line
+   * @param {string} rgb
+   * @param {number} series index of the series in the plot
+   * @param {number} stride number of series of the line, which end at that index
+   */
+  #legendItem(line, rgb, series, stride) {
     const swatch = h("i", { class: line.dash ? "swatch dash" : "swatch" });
     swatch.style.color = rgb;
     const button = h("button",
       { type: "button", "aria-pressed": !this.#hiddenLines.has(line.label), title: `Show or hide ${line.label}`,
         onclick: () => {
       const show = this.#hiddenLines.delete(line.label) || !this.#hiddenLines.add(line.label);
-      this.#plot?.setSeries(series, { show });
-      if (series % 3 === 0) for (const edge of [series - 2, series - 1]) this.#plot?.setSeries(edge, { show });
+      for (let part = series - stride + 1; part <= series; part += 1) this.#plot?.setSeries(part, { show });
       button.setAttribute("aria-pressed", String(show));
     } }, swatch, this.data.lines.length > 1 ? `${line.label} ` : h("span", { class: "hidden" }, line.label),
       h("b", {}));
@@ -210,12 +218,11 @@ export class Chart {
   /** Draw spans with findings behind the lines. @param {uPlot} plot */
   #shade(plot) {
     const { ctx, bbox } = plot;
-    const colours = { true: faint(colour("--bad"), 0.1), false: faint(colour("--warn"), 0.1) };
+    const place = (/** @type {number} */ step) =>
+      Math.min(Math.max(plot.valToPos(this.#position(step), "x", true), bbox.left), bbox.left + bbox.width);
     for (const { from, to, severe } of this.shades) {
-      const [left, right] = [from,
-        to].map((step) => Math.min(Math.max(plot.valToPos(this.#position(step), "x", true), bbox.left),
-          bbox.left + bbox.width));
-      ctx.fillStyle = colours[`${severe}`];
+      const left = place(from), right = place(to);
+      ctx.fillStyle = severe ? this.#severe : this.#mild;
       if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
     }
   }

@@ -27,7 +27,7 @@ let visit = 0;
 /** Show the view that the address names: `#/run/ID?step=100`. */
 async function route() {
   const [, name = "", id = "", query = ""] = location.hash.match(/^#\/(\w+)(?:\/([^?]*))?(?:\?(.*))?$/) ?? [];
-  if (!(name in VIEWS)) return location.replace("#/runs");
+  if (!Object.hasOwn(VIEWS, name)) return location.replace("#/runs");
   const mine = ++visit;
   unmount();
   unmount = () => {};
@@ -37,10 +37,10 @@ async function route() {
     setAttributes(link, { "aria-current": link.getAttribute("href") === `#/${name}` ? "page" : null });
   if (mine > 1) main.focus({ preventScroll: true });
   scrollTo(0, 0);
-  document.title = `${decodeURIComponent(id) || name} · Equipoise studio`;
   try {
-    const view = await VIEWS[name]();
-    const end = await view.mount(root, { id: decodeURIComponent(id), query: new URLSearchParams(query) });
+    const run = decodeURIComponent(id), view = await VIEWS[name]();
+    document.title = `${run || name} · Equipoise studio`;
+    const end = await view.mount(root, { id: run, query: new URLSearchParams(query) });
     if (mine === visit) unmount = end;
     else end();
   } catch (error) {

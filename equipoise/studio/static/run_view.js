@@ -79,17 +79,30 @@ export async function mount(root, { id, query }) {
       notifyError(`The run refused ${newest.action} ${newest.knob}: ${newest.refused}`);
     refused = refusals.length;
   }
-  await load();
+  const parts = [samples, curves, timeline, health, bar];
+  const destroy = () => { for (const part of parts) part.destroy(); };
+  try {
+    await load();
+  } catch (error) {
+    destroy();
+    throw error;
+  }
   const start = query.get("step");
   if (start) clock.update({ step: Number(start) });
-  const remember = clock.subscribe(() =>
-    history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`));
+  let writing = 0;
+  const remember = clock.subscribe(() => {
+    clearTimeout(writing); // browsers limit how often the address may change
+    writing = setTimeout(() =>
+      history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`), 300);
+  });
   const end = onNews(id, refresh);
   document.addEventListener("visibilitychange", refresh);
   return () => {
-    remember(); end();
+    remember();
+    end();
+    clearTimeout(writing);
     document.removeEventListener("visibilitychange", refresh);
-    for (const part of [samples, curves, timeline, health, bar]) part.destroy();
+    destroy();
   };
 }
 
