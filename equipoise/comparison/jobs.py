@@ -55,11 +55,12 @@ def list_phases(plan: ComparisonPlan) -> list[JobPhase]:
     trials, tests = plan_runs.tuning_runs(plan), plan_runs.test_runs(plan)
     anchors = dict.fromkeys(plan_runs.anchor_setting(plan, run.setting) for run in (*trials, *tests))
     calibrated = [CalibratedTask(name) for name, task in plan.tasks.items() if task.cpu_seconds is not None]
+    runs: list[RunSpec | MemberRound] = [*plan_runs.member_rounds(plan), *tests]
     return [
         JobPhase("anchors", tuple(map(Job, anchors))),
         JobPhase("calibrations", tuple(map(Job, calibrated)), is_serial=True),
         JobPhase("tuning", tuple(map(Job, trials))),
-        JobPhase("runs", tuple(map(Job, (*plan_runs.member_rounds(plan), *tests)))),
+        JobPhase("runs", tuple(map(Job, runs))),
     ]
 
 

@@ -8,6 +8,8 @@ from equipoise.jobs.claims import ClaimFolder, JobClaim
 
 RESCAN_SECONDS = 30.0
 """Shortest time between two looks at a job that another process holds."""
+MOST_JUMPS = 8
+"""How often a process that meets another one in the list continues elsewhere, before it looks at all jobs."""
 TRUST_SECONDS = 90.0
 """For how long a claim is believed that says that its job has ended, while the files of the job are not visible yet:
 directories are cached for up to 60 s on NFS. Afterwards files decide: somebody has deleted them."""
@@ -30,10 +32,11 @@ class ClaimedQueue:
         group: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.claims, self.has_ended, self.clock = claims, has_ended, clock
-        begin = int((random.random() if start is None else start) * (len(jobs) // group)) * group
+        self.claims, self.has_ended, self.clock, self.group = claims, has_ended, clock, group
+        start = random.random() if start is None else start
+        begin = int(start * (len(jobs) // group)) * group
         self._open = [*jobs[begin:], *jobs[:begin]]
-        self._position = 0
+        self._position, self._random = 0, random.Random(start)
         self._ended: set[str] = set()
         self._next_look: dict[str, float] = {}
 
@@ -45,14 +48,21 @@ class ClaimedQueue:
     def take(self, is_ready: Callable[[str], bool] = lambda job: True) -> JobClaim | None:
         """Take the next job that is ready and that nobody works on; None if there is none.
 
-        Continues in the list after the last one taken from it, and begins again at its end.
+        Continues in the list after the last one taken from it, elsewhere where it meets another process, and begins
+        again at its end.
         """
+        jumps = MOST_JUMPS
         for _ in range(2):
             while self._position < len(self._open):
                 job = self._open[self._position]
                 self._position += 1
-                if self._is_due(job) and is_ready(job) and (claim := self._take(job)):
+                if not self._is_due(job) or not is_ready(job):
+                    continue
+                if claim := self._take(job):
                     return claim
+                if jumps and job not in self._ended:
+                    jumps -= 1
+                    self._position = self._random.randrange(max(1, len(self._open) // self.group)) * self.group
             self._open = [job for job in self._open if job not in self._ended]
             self._position = 0
         return None

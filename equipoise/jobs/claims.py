@@ -34,9 +34,7 @@ class JobGivenUpError(RunError):
     """A job whose claims were lost too often. `job`: its name."""
 
     def __init__(self, job: str, lost: int) -> None:
-        super().__init__(
-            f"{job} was given up, because its process was lost {lost} times; see how much memory it needs"
-        )
+        super().__init__(f"{job} was given up, because its process was lost {lost} times; see how much memory it needs")
         self.job = job
 
 
