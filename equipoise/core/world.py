@@ -133,7 +133,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _sum_of_ranks(values: Tensor) -> Tensor:
-    return cast(Tensor, _Sum.apply(values))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Sum.apply(values))
 
 
 def _describe(name: str, value: Tensor) -> str:

@@ -22,7 +22,7 @@ from equipoise.errors import LostProcessError, RunError, SettingError, resume_co
 from equipoise.experiment.settings import Experiment, require
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
     from equipoise.core.world import World
 
@@ -152,6 +152,8 @@ def _join(stack: ExitStack, size: int) -> Connection:
     """Start what is to be started, and connect; `stack` ends the connection."""
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     from equipoise.core.world import World
 
@@ -161,12 +163,12 @@ def _join(stack: ExitStack, size: int) -> Connection:
         file = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-"))) / "store")
         children = [_start(other, size, file) for other in range(1, size)]
         stack.callback(_end, children)
-    store: distributed.Store
+    store: Store
     if file is not None:
-        store = distributed.FileStore(file, size)
+        store = distributed.FileStore(file, size)  # type: ignore[attr-defined]
     else:
-        store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
-    connection = Connection(World(rank, size), distributed.PrefixStore("equipoise", store), children)
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    connection = Connection(World(rank, size), PrefixStore("equipoise", store), children)
     if rank == 0:
         stack.callback(_say_goodbye, connection)
     backend = "gloo"

@@ -11,6 +11,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.image_sizes import ImageSides
 from equipoise.core.model import Networks, StyleSpace
 from equipoise.core.sampling import Sampling
+from equipoise.core.world import batch_world
 from equipoise.errors import SettingError
 from equipoise.models._adversarial_extensions import AdversarialMoment, Discriminator, Draw
 from equipoise.nn import latents
@@ -141,7 +142,7 @@ def draw_function(magnitude_half_life: float, deviation_group: int) -> Draw:
         decay = None
         if torch.is_grad_enabled():
             generator.mapping.update_average(style, STYLE_DECAY)
-            decay = 0.5 ** (count / magnitude_half_life)
+            decay = 0.5 ** (count * batch_world().size / magnitude_half_life)
         return generator.synthesise(style, decay=decay)
 
     return draw

@@ -42,7 +42,8 @@ def _normalise(norm: nn.BatchNorm1d | nn.BatchNorm2d, maps: Tensor, world: World
     normal = (wide - mean.to(wide.dtype).view(shape)) * scale.view(shape)
     if norm.affine:
         normal = normal * norm.weight.view(shape) + norm.bias.view(shape)
-    return normal.to(maps.dtype)
+    result: Tensor = normal.to(maps.dtype)
+    return result
 
 
 @torch.no_grad()

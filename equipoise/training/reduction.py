@@ -5,7 +5,7 @@ batch. Logits, and whether a process wishes to stop, travel with them.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -69,11 +69,11 @@ def reduce_update(
         for weight, gradient, count in zip(weights, gradients, flags[:-1].tolist(), strict=True):
             weight.grad = gradient if count else None
     gathered = {name: value.flatten(0, 1) for name, value in zip(logits, sums[1:], strict=True)}
+    record = dataclasses.replace(record, logit_real=gathered.get("logit_real"), logit_fake=gathered.get("logit_fake"))
     if scalars is None:
-        return dataclasses.replace(record, **gathered)
-    names = record.terms.keys()
-    terms: Mapping[str, Tensor] = dict(zip(names, scalars[1:].unbind(), strict=True))
-    return dataclasses.replace(record, total=scalars[0], terms=terms, **gathered)
+        return record
+    terms = dict(zip(record.terms, scalars[1:].unbind(), strict=True))
+    return dataclasses.replace(record, total=scalars[0], terms=terms)
 
 
 def _buffers(networks: Iterable[nn.Module]) -> list[Tensor]:
