@@ -91,7 +91,8 @@ export function latest(load, onerror) {
 
 /**
  * Return a function that calls `load`, at most one at a time; calls meanwhile become one more call at the end. Between
- * two calls are `pause` milliseconds, and at least three times what the last one took, so that watching stays cheap.
+ * two calls are `pause` milliseconds, and at least three times what the last one took, so that watching stays cheap;
+ * there is no pause if it is 0.
  * @param {() => Promise<void>} load
  * @param {(error: Error) => void} onerror
  * @param {number} [pause]
@@ -110,7 +111,7 @@ export function coalesce(load, onerror, pause = 250) {
     setTimeout(() => {
       busy = false;
       if (again) { again = false; trigger(); }
-    }, Math.max(pause, Math.min(5000, 3 * (performance.now() - start))));
+    }, pause && Math.max(pause, Math.min(5000, 3 * (performance.now() - start))));
   };
 }
 

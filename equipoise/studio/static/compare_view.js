@@ -25,11 +25,13 @@ export async function mount(root, { query }) {
   for (const id of ids) if (!known.includes(id)) notify(`There is no run ${id} any more.`, { kind: "error" });
   const title = h("div", { class: "title" }, h("h1", {}, "Compare runs"), picker(runs, known));
   if (!known.length) {
-    fill(root, title, h("p", { class: "empty" }, "Choose two runs or more: what differs, and what it changed, will be shown here."), await comparisons());
+    fill(root, title, h("p", { class: "empty" }, "Choose two runs or more: what differs, and what it changed, will be shown here."),
+      await comparisons());
     return () => {};
   }
   /** @type {[Comparison, ...RunDetails[]]} */
-  const [comparison, ...details] = await Promise.all([get("/api/compare", { runs: known.join(",") }), ...known.map((id) => get(runPath(id)))]);
+  const [comparison, ...details] = await Promise.all([get("/api/compare", { runs: known.join(",") }),
+    ...known.map((id) => get(runPath(id)))]);
   const curves = overlaid(known, details);
   fill(root, title, settingsTable(known, details, comparison), curves.element, sampleRows(known, comparison), await comparisons());
   curves.refresh();
@@ -41,21 +43,31 @@ function picker(runs, ids) {
   const go = (/** @type {string[]} */ next) => { location.hash = url("#/compare", { runs: next.join(",") || null }); };
   const others = runs.filter(({ id, archived }) => !ids.includes(id) && !archived);
   return [ids.map((id, index) => h("span", { class: "chip run-chip", "data-line": index % 8 + 1 }, h("i", { class: "swatch" }), id,
-    h("button", { type: "button", class: "quiet small", "aria-label": `Remove ${id}`, onclick: () => go(ids.filter((other) => other !== id)) }, "✕"))),
-  others.length > 0 && choice([["", "Add a run…"], ...others.map(({ id }) => id)], "", (id) => go([...ids, id]), { "aria-label": "Add a run" })];
+    h("button", { type: "button", class: "quiet small", "aria-label": `Remove ${id}`,
+      onclick: () => go(ids.filter((other) => other !== id)) }, "✕"))),
+  others.length > 0 && choice([["", "Add a run…"], ...others.map(({ id }) => id)], "", (id) => go([...ids, id]),
+    { "aria-label": "Add a run" })];
 }
 
 /** @param {string[]} ids @param {RunDetails[]} details @param {Comparison} comparison */
 function settingsTable(ids, details, { settings }) {
-  const show = (/** @type {unknown} */ value) => (value === null || value === undefined ? "–" : typeof value === "number" ? number(value) : typeof value === "object" ? JSON.stringify(value) : String(value));
-  const best = (/** @type {Row} */ row) => row.best ? `${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}` : "–";
+  const show = (/** @type {unknown} */ value) =>
+    (value === null || value === undefined ? "–" : typeof value === "number" ? number(value) : typeof value === "object"
+      ? JSON.stringify(value) : String(value));
+  const best = (/** @type {Row} */ row) => row.best
+      ? `${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}` : "–";
   return panel("What differs", null, h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"), ids.map((id) => h("th", { scope: "col" }, h("a", { href: `#/run/${encodeURIComponent(id)}` }, id))))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"),
+      ids.map((id) => h("th", { scope: "col" }, h("a", { href: `#/run/${encodeURIComponent(id)}` }, id))))),
     h("tbody", {},
       settings.map(({ name, values }) => h("tr", {}, h("th", { scope: "row" }, name), ids.map((id) => h("td", {}, show(values[id]))))),
-      h("tr", {}, h("th", { scope: "row" }, "state"), details.map(({ row }) => h("td", {}, badge(row.state), " ", row.verdict && badge(row.verdict), row.manual && h("span", { class: "chip" }, "manual control")))),
+      h("tr", {}, h("th", { scope: "row" }, "state"),
+        details.map(({ row }) =>
+          h("td", {}, badge(row.state), " ", row.verdict && badge(row.verdict),
+            row.manual && h("span", { class: "chip" }, "manual control")))),
       h("tr", {}, h("th", { scope: "row" }, "best"), details.map(({ row }) => h("td", {}, best(row)))),
-      h("tr", {}, h("th", { scope: "row" }, "steps"), details.map(({ row }) => h("td", {}, `${number(row.step)} of ${number(row.steps)}`)))))),
+      h("tr", {}, h("th", { scope: "row" }, "steps"),
+        details.map(({ row }) => h("td", {}, `${number(row.step)} of ${number(row.steps)}`)))))),
   settings.length === 0 && h("p", { class: "muted" }, "No setting differs: these runs repeat each other."));
 }
 
@@ -65,7 +77,8 @@ function overlaid(ids, details) {
   const infos = new Map(details.flatMap(({ series }) => series.map((info) => /** @type {[string, SeriesInfo]} */ ([info.name, info]))));
   const metrics = names.filter((name) => infos.get(name)?.group === "metric");
   const totals = names.filter((name) => /total/.test(name));
-  const shown = new Set([...metrics.slice(0, 2), ...FAVOURITES.flatMap((name) => names.filter((other) => other.endsWith(name))), ...totals].slice(0, MOST_CHARTS));
+  const shown = new Set([...metrics.slice(0, 2), ...FAVOURITES.flatMap((name) => names.filter((other) => other.endsWith(name))),
+    ...totals].slice(0, MOST_CHARTS));
   const clock = new Clock();
   /** @type {Map<string, Chart>} */
   const charts = new Map();
@@ -74,11 +87,14 @@ function overlaid(ids, details) {
     const axis = clock.state.axis;
     const [from, to] = clock.state.range ?? [null, null];
     /** @type {SeriesAnswer[]} */
-    const answers = await Promise.all(ids.map((id) => get(runPath(id, "/series"), { names: [...shown].join(","), x: axis, from: axis === "step" ? from : null, to: axis === "step" ? to : null, pixels: 600 })));
+    const answers = await Promise.all(ids.map((id) =>
+      get(runPath(id, "/series"),
+        { names: [...shown].join(","), x: axis, from: axis === "step" ? from : null, to: axis === "step" ? to : null, pixels: 600 })));
     const last = Math.max(1, ...answers.map(({ x }) => x.at(-1) ?? 0));
     clock.update({ last });
     for (const name of shown) {
-      const chart = charts.get(name) ?? new Chart(name.replace(/^\w+:/, ""), clock, { unit: infos.get(name)?.unit, help: infos.get(name)?.help, stepped: infos.get(name)?.group === "knob" });
+      const chart = charts.get(name) ?? new Chart(name.replace(/^\w+:/, ""), clock,
+        { unit: infos.get(name)?.unit, help: infos.get(name)?.help, stepped: infos.get(name)?.group === "knob" });
       if (!charts.has(name)) place.append(chart.element);
       charts.set(name, chart);
       chart.draw(joined(ids, answers, name));
@@ -91,16 +107,25 @@ function overlaid(ids, details) {
     charts.get(name)?.element.remove();
     charts.delete(name);
   };
-  const chooser = h("details", {}, h("summary", {}, "Series"), h("div", { class: "toolbar" }, names.map((name) => h("label", { class: "check" },
+  const chooser = h("details", {}, h("summary", {}, "Series"),
+    h("div", { class: "toolbar" }, names.map((name) => h("label", { class: "check" },
     h("input", { type: "checkbox", checked: shown.has(name), onchange: () => toggle(name) }), name))));
   const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole runs");
   const element = panel("Curves", [reset, segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, "step",
     (axis) => { clock.update({ axis: /** @type {Axis} */ (axis), range: null, last: 0 }); refresh(); })], chooser, place);
-  const ends = [clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); }), ...ids.map((id) => onNews(id, () => void refresh()))];
-  return { element, refresh, destroy: () => [...ends, ...[...charts.values()].map((chart) => () => chart.destroy())].forEach((end) => end()) };
+  const ends = [clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); }),
+    ...ids.map((id) => onNews(id, () => void refresh()))];
+  return { element, refresh,
+    destroy: () => [...ends, ...[...charts.values()].map((chart) => () => chart.destroy())].forEach((end) => end()) };
 }
 
-/** One series of several runs on one axis: the union of their positions. @param {string[]} ids @param {SeriesAnswer[]} answers @param {string} name @returns {import("./charts.js").ChartData} */
+/**
+ * One series of several runs on one axis: the union of their positions.
+ * @param {string[]} ids
+ * @param {SeriesAnswer[]} answers
+ * @param {string} name
+ * @returns {import("./charts.js").ChartData}
+ */
 function joined(ids, answers, name) {
   const x = [...new Set(answers.flatMap((answer) => answer.series[name] ? answer.x : []))].sort((a, b) => a - b);
   const places = new Map(x.map((value, index) => [value, index]));
@@ -131,10 +156,14 @@ function sampleRows(ids, { samples }) {
       picture.alt = `Samples of ${ids[index]} at step ${step}`;
     });
   };
-  const bar = h("input", { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples", oninput: show });
+  const bar = h("input",
+    { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples", oninput: show });
   show();
-  return panel("Samples of the same latents", output, bar, h("div", { class: "side-by-side" }, pictures.map((picture, index) => h("figure", {},
-    h("figcaption", { class: "run-chip", "data-line": index % 8 + 1 }, h("i", { class: "swatch" }), ids[index], " ", h("a", { href: `#/judge/${encodeURIComponent(ids[index])}` }, "judge two steps"), " · ", h("a", { href: `#/explore/${encodeURIComponent(ids[index])}` }, "explore")), picture))),
+  return panel("Samples of the same latents", output, bar,
+    h("div", { class: "side-by-side" }, pictures.map((picture, index) => h("figure", {},
+    h("figcaption", { class: "run-chip", "data-line": index % 8 + 1 }, h("i", { class: "swatch" }), ids[index], " ",
+      h("a", { href: `#/judge/${encodeURIComponent(ids[index])}` }, "judge two steps"), " · ",
+      h("a", { href: `#/explore/${encodeURIComponent(ids[index])}` }, "explore")), picture))),
   h("p", { class: "muted" }, "Runs with the same seed and the same shape of latents draw the same latents."));
 }
 
@@ -146,7 +175,9 @@ async function comparisons() {
   const place = h("div", {});
   const open = (/** @type {string} */ id) => {
     const problem = pages.find((item) => item.id === id)?.problem;
-    fill(place, problem ? h("p", { class: "error" }, problem) : id && h("iframe", { class: "inside", title: `Comparison ${id}`, src: `/api/comparisons/${encodeURIComponent(id)}`, sandbox: "" }));
+    fill(place, problem ? h("p", { class: "error" }, problem) : id
+      && h("iframe", { class: "inside", title: `Comparison ${id}`, src: `/api/comparisons/${encodeURIComponent(id)}`, sandbox: "" }));
   };
-  return panel("Comparisons of controllers", null, field("Page written by equipoise compare", choice([["", "Choose…"], ...pages.map(({ id }) => id)], "", open)), place);
+  return panel("Comparisons of controllers", null,
+    field("Page written by equipoise compare", choice([["", "Choose…"], ...pages.map(({ id }) => id)], "", open)), place);
 }

@@ -7,7 +7,17 @@ import { get, latest, post, request, runPath } from "./api.js";
 import { badge, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
 
-/** @typedef {{symptom: string, label: string, severity: number, since: number | null, unit?: string, evidence: Record<string, number> | string, advice: string[], changes: {knob: string, why: string}[]}} LogFinding */
+/**
+ * @typedef {object} LogFinding
+ * @property {string} symptom
+ * @property {string} label
+ * @property {number} severity
+ * @property {number | null} since
+ * @property {string} [unit]
+ * @property {Record<string, number> | string} evidence
+ * @property {string[]} advice
+ * @property {{knob: string, why: string}[]} changes
+ */
 /** @typedef {{verdict: string, summary: string, findings: LogFinding[], notes: string[], missing: string[]}} Diagnosis */
 
 const MOST_BYTES = 20 * 2 ** 20;
@@ -16,34 +26,48 @@ const MOST_BYTES = 20 * 2 ** 20;
 export async function mount(root) {
   let name = "";
   const result = h("div", { class: "stack", "aria-live": "polite" });
-  const text = h("textarea", { rows: 6, spellcheck: "false", placeholder: "step 100  loss_D 0.41  loss_G 2.93 …", oninput: () => { name = ""; later(); } });
+  const text = h("textarea",
+    { rows: 6, spellcheck: "false", placeholder: "step 100  loss_D 0.41  loss_G 2.93 …", oninput: () => { name = ""; later(); } });
   const diagnose = latest(async (/** @type {Blob | string} */ log, signal) => {
-    if ((log instanceof Blob ? log.size : log.length) > MOST_BYTES) throw new Error("The log is larger than 20 MB: use equipoise diagnose LOG in a terminal.");
+    if ((log instanceof Blob ? log.size
+      : log.length) > MOST_BYTES) throw new Error("The log is larger than 20 MB: use equipoise diagnose LOG in a terminal.");
     fill(result, h("p", { class: "muted", "aria-busy": "true" }, "Reading…"));
-    const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`, { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" }, signal });
+    const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`,
+      { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" }, signal });
     const running = (await get("/api/runs", {}, signal)).runs.filter((/** @type {Row} */ { state }) => state === "running");
     fill(result, diagnosisOf(await response.json(), running, { id: running[0]?.id ?? "" }));
   }, (error) => fill(result, h("p", { class: "error", role: "alert" }, error.message)));
   const later = debounce(() => void (text.value.trim() && diagnose(text.value)), 500);
-  fill(root, h("div", { class: "title" }, h("h1", {}, "Diagnose a log"), h("p", { class: "muted" }, "Of any trainer: text, CSV, JSON, TensorBoard, notebooks. It stays on this computer.")),
-    panel("Log", null, dropZone("Drop a log here, or choose one", "", (file) => { name = file.name; text.value = ""; diagnose(file); }), field("Or paste its lines", text)), result);
+  fill(root, h("div", { class: "title" }, h("h1", {}, "Diagnose a log"),
+    h("p", { class: "muted" }, "Of any trainer: text, CSV, JSON, TensorBoard, notebooks. It stays on this computer.")),
+    panel("Log", null, dropZone("Drop a log here, or choose one", "", (file) => { name = file.name; text.value = ""; diagnose(file); }),
+      field("Or paste its lines", text)), result);
   return () => {};
 }
 
 /** @param {Diagnosis} diagnosis @param {Row[]} running @param {{id: string}} target run that advice is applied to */
 function diagnosisOf({ verdict, summary, findings, notes, missing }, running, target) {
   const canApply = findings.some(({ changes }) => changes.length);
-  return [panel("Diagnosis", badge(verdict), h("p", {}, summary), notes.map((note) => h("p", { class: "muted" }, note)), missing.map((note) => h("p", { class: "warning" }, note)),
-    canApply && (running.length ? field("Run to which advice is applied", choice(running.map(({ id }) => id), target.id, (id) => { target.id = id; })) : h("p", { class: "muted" }, "While a run of this studio is running, a click applies advice to it."))),
+  return [panel("Diagnosis", badge(verdict), h("p", {}, summary), notes.map((note) => h("p", { class: "muted" }, note)),
+    missing.map((note) => h("p", { class: "warning" }, note)),
+    canApply && (running.length
+      ? field("Run to which advice is applied", choice(running.map(({ id }) => id), target.id, (id) => { target.id = id; }))
+        : h("p", { class: "muted" }, "While a run of this studio is running, a click applies advice to it."))),
   findings.map((finding) => findingPanel(finding, running.length > 0, target))];
 }
 
 /** @param {LogFinding} finding @param {boolean} canApply @param {{id: string}} target */
 function findingPanel({ symptom, label, severity, since, unit, evidence, advice, changes }, canApply, target) {
-  const proofs = typeof evidence === "string" ? evidence : Object.entries(evidence).map(([name, value]) => `${name} ${number(value)}`).join(", ");
-  return panel(label, h("span", { class: "muted" }, `severity ${Math.round(severity * 100)} %${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
-    proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs), advice.map((line, index) => h("p", {}, index === advice.length - 1 && h("strong", {}, "Advice: "), `${line.charAt(0).toUpperCase()}${line.slice(1)}.`)),
-    changes.length > 0 && h("div", { class: "toolbar" }, "What repair does first: ", changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)), canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
+  const proofs = typeof evidence === "string" ? evidence
+    : Object.entries(evidence).map(([name, value]) => `${name} ${number(value)}`).join(", ");
+  return panel(label, h("span", { class: "muted" },
+    `severity ${Math.round(severity * 100)} %${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
+    proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs),
+      advice.map((line, index) =>
+        h("p", {}, index === advice.length - 1 && h("strong", {}, "Advice: "), `${line.charAt(0).toUpperCase()}${line.slice(1)}.`)),
+    changes.length > 0 && h("div", { class: "toolbar" }, "What repair does first: ",
+      changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)),
+      canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
 }
 
 /** Hold the knobs of a run as advised for a symptom; the notice can undo it. @param {string} id @param {string} symptom */
@@ -53,7 +77,9 @@ async function apply(id, symptom) {
   if (!changes.length) return notify(`${id}: nothing to change, the advice is in effect already, or its knobs do not act in this model.`);
   const send = (/** @type {object[]} */ bodies) => Promise.all(bodies.map((body) => post(runPath(id, "/requests"), body)));
   const before = (/** @type {string} */ knob) => knobs.find(({ name }) => name === knob)?.manual ?? null;
-  const undo = changes.map(({ knob }) => (before(knob) === null ? { action: "release", knob } : { action: "turn", knob, value: before(knob) }));
+  const undo = changes.map(({ knob }) =>
+    (before(knob) === null ? { action: "release", knob } : { action: "turn", knob, value: before(knob) }));
   await send(changes.map(({ knob, to }) => ({ action: "turn", knob, value: to })));
-  notify(`${id} will hold ${changes.map(({ knob, to }) => `${knob} at ${number(to)}`).join(", ")} from its next reading.`, { action: ["Undo", () => void send(undo).catch(notifyError)] });
+  notify(`${id} will hold ${changes.map(({ knob, to }) => `${knob} at ${number(to)}`).join(", ")} from its next reading.`,
+    { action: ["Undo", () => void send(undo).catch(notifyError)] });
 }

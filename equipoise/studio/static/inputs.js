@@ -4,7 +4,12 @@
  */
 import { fill, h, notify } from "./dom.js";
 
-/** Call `action` once, `pause` milliseconds after the last call. @param {() => void} action @param {number} [pause] @param {number} [timer] */
+/**
+ * Call `action` once, `pause` milliseconds after the last call.
+ * @param {() => void} action
+ * @param {number} [pause]
+ * @param {number} [timer]
+ */
 export function debounce(action, pause = 300, timer = 0) {
   return () => { clearTimeout(timer); timer = setTimeout(action, pause); };
 }
@@ -25,9 +30,23 @@ export async function copy(text) {
   }
 }
 
-/** @typedef {{low: number, high: number, step: number | "any", value: number, unit?: string, help?: string, speak?: (value: number) => string}} Range */
+/**
+ * @typedef {object} Range
+ * @property {number} low
+ * @property {number} high
+ * @property {number | "any"} step
+ * @property {number} value
+ * @property {string} [unit]
+ * @property {string} [help]
+ * @property {(value: number) => string} [speak]
+ */
 
-/** A slider and a number box that show the same number; `set` changes both without an event. @param {string} label @param {Range} range @param {(value: number) => void} onvalue */
+/**
+ * A slider and a number box that show the same number; `set` changes both without an event.
+ * @param {string} label
+ * @param {Range} range
+ * @param {(value: number) => void} onvalue
+ */
 export function slider(label, { low, high, step, value, unit = "", help = "", speak = (shown) => `${shown} ${unit}`.trim() }, onvalue) {
   const limits = { min: low, max: high, step, value };
   const bar = h("input", { type: "range", ...limits, "aria-label": label, oninput: () => change(bar.valueAsNumber) });
@@ -42,11 +61,17 @@ export function slider(label, { low, high, step, value, unit = "", help = "", sp
   /** @param {number} next */
   const change = (next) => onvalue(set(next));
   set(value);
-  const element = h("div", { class: "range-row", title: help || null }, h("span", {}, label, unit && h("small", { class: "muted" }, ` ${unit}`)), box, bar);
+  const element = h("div", { class: "range-row", title: help || null },
+    h("span", {}, label, unit && h("small", { class: "muted" }, ` ${unit}`)), box, bar);
   return { element, set };
 }
 
-/** A place for one file: drop it or choose it. @param {string} label @param {string} accept types of files, as in HTML @param {(file: File) => void} onfile */
+/**
+ * A place for one file: drop it or choose it.
+ * @param {string} label
+ * @param {string} accept types of files, as in HTML
+ * @param {(file: File) => void} onfile
+ */
 export function dropZone(label, accept, onfile) {
   const input = h("input", { type: "file", accept, class: "hidden", onchange: () => input.files?.[0] && onfile(input.files[0]) });
   const hover = (/** @type {DragEvent} */ event) => { event.preventDefault(); zone.classList.toggle("over", event.type === "dragover"); };
@@ -62,10 +87,17 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10000);
 }
 
-/** A select; options are texts, or pairs of a value and a text. @param {(string | [string, string])[]} options @param {string} value @param {(value: string) => void} onvalue @param {Record<string, string>} [attributes] */
+/**
+ * A select; options are texts, or pairs of a value and a text.
+ * @param {(string | [string, string])[]} options
+ * @param {string} value
+ * @param {(value: string) => void} onvalue
+ * @param {Record<string, string>} [attributes]
+ */
 export function choice(options, value, onvalue, attributes = {}) {
   const select = h("select", { ...attributes, onchange: () => onvalue(select.value) });
-  fill(select, options.map((option) => h("option", { value: Array.isArray(option) ? option[0] : option }, Array.isArray(option) ? option[1] : option)));
+  fill(select, options.map((option) =>
+    h("option", { value: Array.isArray(option) ? option[0] : option }, Array.isArray(option) ? option[1] : option)));
   select.value = value;
   return select;
 }

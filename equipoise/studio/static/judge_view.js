@@ -9,7 +9,16 @@ import { field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, copyable } from "./inputs.js";
 
 /** @typedef {{pair: string, left: string, right: string}} Pair left, right: addresses of pictures */
-/** @typedef {{a: number, b: number, neither: number, share_a: number | null, low: number | null, high: number | null, left?: number}} Counts left: the step that a stands for */
+/**
+ * @typedef {object} Counts left: the step that a stands for
+ * @property {number} a
+ * @property {number} b
+ * @property {number} neither
+ * @property {number | null} share_a
+ * @property {number | null} low
+ * @property {number | null} high
+ * @property {number} [left]
+ */
 /** @typedef {{step: number, note: string} | null} Chosen */
 
 /** @type {Record<string, "left" | "right" | "neither">} */
@@ -21,11 +30,13 @@ export async function mount(root, { id, query }) {
   const [{ checkpoints }, { steps, chosen }] = await Promise.all([get(runPath(id, "/timeline")), get(runPath(id, "/labels"))]);
   const title = h("div", { class: "title" }, h("h1", {}, "Judge two steps of ", h("a", { href: `#/run/${encodeURIComponent(id)}` }, id)));
   if (steps.length < 2) {
-    fill(root, title, h("p", { class: "empty" }, "This run has fewer than two checkpoints to compare. Runs keep the last three and the best one."));
+    fill(root, title, h("p", { class: "empty" },
+      "This run has fewer than two checkpoints to compare. Runs keep the last three and the best one."));
     return () => {};
   }
   const best = checkpoints.find((item) => item.best && steps.includes(item.step))?.step, last = /** @type {number} */ (steps.at(-1));
-  const [a = best === last ? steps[0] : best ?? steps[0], b = last] = (query.get("steps") ?? "").split(",").map(Number).filter((step) => steps.includes(step));
+  const [a = best === last ? steps[0] : best ?? steps[0],
+    b = last] = (query.get("steps") ?? "").split(",").map(Number).filter((step) => steps.includes(step));
   const view = createJudge(id, steps, [a, b], chosen);
   fill(root, title, view.element);
   addEventListener("keydown", view.key);
@@ -40,7 +51,8 @@ function createJudge(id, steps, compared, before) {
   /** @type {Pair[]} */
   let answered = [];
   const pictures = ["first", "second"].map((which) => h("img", { class: "pixels wide", alt: `The ${which} sample` }));
-  const result = h("div", { class: "stack", "aria-live": "polite" }), chosenPlace = h("div", { class: "stack" }), buttons = h("div", { class: "toolbar" });
+  const result = h("div", { class: "stack", "aria-live": "polite" }), chosenPlace = h("div", { class: "stack" }),
+    buttons = h("div", { class: "toolbar" });
   const note = h("input", { type: "text", maxlength: 200, value: before?.note ?? "" });
   const attempt = (/** @type {() => Promise<void>} */ action) => action().catch(notifyError);
   const path = (/** @type {string} */ rest) => runPath(id, rest);
@@ -65,7 +77,8 @@ function createJudge(id, steps, compared, before) {
   async function show(pair) {
     wait();
     [pictures[0].src, pictures[1].src] = [pair.left, pair.right];
-    await Promise.all(pictures.map((picture) => picture.decode().catch(() => { throw new Error("A picture of this pair cannot be drawn; the explorer may say why."); })));
+    await Promise.all(pictures.map((picture) =>
+      picture.decode().catch(() => { throw new Error("A picture of this pair cannot be drawn; the explorer may say why."); })));
     for (const picture of pictures) picture.removeAttribute("aria-busy");
     current = pair;
   }
@@ -91,33 +104,49 @@ function createJudge(id, steps, compared, before) {
   function showCounts({ a, b, neither, share_a: share, low, high, left }) {
     const [first, second] = left === compared[1] ? [compared[1], compared[0]] : compared;
     const percent = (/** @type {number} */ part) => `${Math.round(100 * part)} %`;
-    if (share === null || low === null || high === null) return fill(result, h("p", {}, neither ? `No decision in ${neither} answers.` : "No answer yet."));
-    const words = low > 0.5 ? `Step ${number(first)} is better.` : high < 0.5 ? `Step ${number(second)} is better.` : "Not decided: the interval holds one half.";
-    fill(result, h("p", {}, h("strong", {}, words)), h("meter", { min: 0, max: 1, value: share, "aria-label": `Share won by step ${first}` }),
-      h("p", {}, `Step ${number(first)} won ${a} of ${a + b} (${percent(share)}), with 95 % confidence ${percent(low)} to ${percent(high)}.`), neither > 0 && h("p", { class: "muted" }, `Neither: ${neither}, which do not count.`));
+    if (share === null || low === null || high === null) return fill(result,
+      h("p", {}, neither ? `No decision in ${neither} answers.` : "No answer yet."));
+    const words = low > 0.5 ? `Step ${number(first)} is better.` : high < 0.5 ? `Step ${number(second)} is better.`
+      : "Not decided: the interval holds one half.";
+    fill(result, h("p", {}, h("strong", {}, words)),
+      h("meter", { min: 0, max: 1, value: share, "aria-label": `Share won by step ${first}` }),
+      h("p", {}, `Step ${number(first)} won ${a} of ${a + b} (${percent(share)}), `
+        + `with 95 % confidence ${percent(low)} to ${percent(high)}.`),
+      neither > 0 && h("p", { class: "muted" }, `Neither: ${neither}, which do not count.`));
   }
 
   /** @param {Chosen} chosen */
-  const showChosen = (chosen) => fill(chosenPlace, chosen ? [h("p", {}, h("strong", {}, `Step ${number(chosen.step)}`), " is chosen. Commands take it with --step chosen:"), copyable(`equipoise sample ${id} --step chosen --out samples.png`)]
+  const showChosen = (chosen) =>
+    fill(chosenPlace, chosen
+      ? [h("p", {}, h("strong", {}, `Step ${number(chosen.step)}`), " is chosen. Commands take it with --step chosen:"),
+        copyable(`equipoise sample ${id} --step chosen --out samples.png`)]
     : h("p", {}, "The weights of a chosen step are kept, and commands take them with --step chosen."));
   const choose = (/** @type {number | null} */ step) => attempt(async () => {
     showChosen(await post(path("/chosen"), { step, note: note.value }));
-    notify(step === null ? "No step is chosen." : `Step ${number(step)} is chosen.`, step === null ? {} : { action: ["Undo", () => choose(before?.step ?? null)] });
+    notify(step === null ? "No step is chosen." : `Step ${number(step)} is chosen.`,
+      step === null ? {} : { action: ["Undo", () => choose(before?.step ?? null)] });
   });
 
   /** @param {KeyboardEvent} event */
   function key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(/** @type {Element} */ (event.target).tagName)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey
+      || /INPUT|SELECT|TEXTAREA/.test(/** @type {Element} */ (event.target).tagName)) return;
     if (event.key.toLowerCase() === "u") undo();
     else if (KEYS[event.key]) answer(KEYS[event.key]);
   }
 
-  const pick = (/** @type {0 | 1} */ side) => choice(steps.map((step) => /** @type {[string, string]} */ ([String(step), `Step ${number(step)}`])), String(compared[side]), (step) => { compared[side] = Number(step); start(); });
-  const button = (/** @type {string} */ key, /** @type {string} */ text, /** @type {() => void} */ onclick) => h("button", { type: "button", onclick }, h("kbd", {}, key), text);
+  const pick = (/** @type {0 | 1} */ side) =>
+    choice(steps.map((step) => /** @type {[string, string]} */ ([String(step), `Step ${number(step)}`])), String(compared[side]),
+      (step) => { compared[side] = Number(step); start(); });
+  const button = (/** @type {string} */ key, /** @type {string} */ text, /** @type {() => void} */ onclick) =>
+    h("button", { type: "button", onclick }, h("kbd", {}, key), text);
   showChosen(before);
   const element = [panel("Which one is better?", [field("One", pick(0)), field("The other", pick(1))],
-    h("div", { class: "pair" }, pictures.map((picture, side) => h("figure", {}, picture, button(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
-    h("div", { class: "toolbar centre" }, button("0", "Neither", () => answer("neither")), button("U", "Undo", undo)), h("p", { class: "muted" }, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.")),
-  h("div", { class: "columns" }, panel("Result so far", null, h("details", {}, h("summary", {}, "Show it"), result)), panel("Choose a step", null, chosenPlace, field("Why (optional)", note), buttons))];
+    h("div", { class: "pair" },
+      pictures.map((picture, side) => h("figure", {}, picture, button(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
+    h("div", { class: "toolbar centre" }, button("0", "Neither", () => answer("neither")), button("U", "Undo", undo)),
+      h("p", { class: "muted" }, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.")),
+  h("div", { class: "columns" }, panel("Result so far", null, h("details", {}, h("summary", {}, "Show it"), result)),
+    panel("Choose a step", null, chosenPlace, field("Why (optional)", note), buttons))];
   return { element, start, key };
 }

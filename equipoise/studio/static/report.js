@@ -8,8 +8,23 @@ import { Clock } from "./clock.js";
 import { fill, h, number, prefersStill, segmented } from "./dom.js";
 
 /** @typedef {"step" | "images" | "seconds"} Axis */
-/** @typedef {{title: string, group: string, range: [number, number] | null, stepped: boolean, steps: number[], lines: import("./charts.js").Line[]}} ReportChart */
-/** @typedef {{last: number, charts: ReportChart[], clock: Record<Axis, number[]>, findings: import("./charts.js").Shade[], samples: {step: number, caption: string, source: string}[]}} ReportData */
+/**
+ * @typedef {object} ReportChart
+ * @property {string} title
+ * @property {string} group
+ * @property {[number, number] | null} range
+ * @property {boolean} stepped
+ * @property {number[]} steps
+ * @property {import("./charts.js").Line[]} lines
+ */
+/**
+ * @typedef {object} ReportData
+ * @property {number} last
+ * @property {ReportChart[]} charts
+ * @property {Record<Axis, number[]>} clock
+ * @property {import("./charts.js").Shade[]} findings
+ * @property {{step: number, caption: string, source: string}[]} samples
+ */
 
 const PAUSE = 600;
 
@@ -41,7 +56,8 @@ function drawCharts() {
     const [first, last] = range ? [indexAt(item.steps, range[0]), indexAt(item.steps, range[1]) + 1] : [0, item.steps.length];
     const part = (/** @type {(number | null)[] | undefined} */ values) => values?.slice(first, last);
     const steps = item.steps.slice(first, last);
-    chart.draw({ steps, x: axis === "step" ? steps : steps.map((step) => positionOf(step, axis)), lines: item.lines.map((line) => ({ ...line, last: line.last.slice(first, last), min: part(line.min), max: part(line.max) })) });
+    chart.draw({ steps, x: axis === "step" ? steps : steps.map((step) => positionOf(step, axis)),
+      lines: item.lines.map((line) => ({ ...line, last: line.last.slice(first, last), min: part(line.min), max: part(line.max) })) });
   }
 }
 
@@ -51,14 +67,19 @@ function sampleFigure() {
   if (samples.length < 2) return null;
   const steps = samples.map(({ step }) => step);
   const picture = h("img", { alt: "" }), caption = h("figcaption", {});
-  const bar = h("input", { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples", oninput: () => clock.update({ step: steps[bar.valueAsNumber] }) });
+  const bar = h("input",
+    { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples",
+      oninput: () => clock.update({ step: steps[bar.valueAsNumber] }) });
   let timer = 0;
   const stop = () => { clearInterval(timer); timer = 0; play.textContent = "Play"; };
   const play = h("button", { type: "button", hidden: prefersStill(), onclick: () => {
     if (timer) return stop();
     play.textContent = "Stop";
     bar.value = bar.valueAsNumber === steps.length - 1 ? "0" : bar.value;
-    timer = setInterval(() => { clock.update({ step: steps[bar.valueAsNumber + 1] }); if (bar.valueAsNumber === steps.length - 1) stop(); }, PAUSE);
+    timer = setInterval(() => {
+      clock.update({ step: steps[bar.valueAsNumber + 1] });
+      if (bar.valueAsNumber === steps.length - 1) stop();
+    }, PAUSE);
   } }, "Play");
   const show = () => {
     const index = indexAt(steps, clock.step);
@@ -78,8 +99,12 @@ const chartsOf = (group) => charts.filter(({ item }) => item.group === group).ma
 const groups = [...new Set(report.charts.map(({ group }) => group))];
 const reset = h("button", { type: "button", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
 fill(reportPlace, sampleFigure(), h("div", {},
-  h("div", { class: "toolbar" }, h("span", { class: "note" }, "Click on a curve to set the step; drag to zoom."), h("output", { id: "clock-step" }), reset, segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, "step", (axis) => clock.update({ axis: /** @type {Axis} */ (axis) }))),
-  groups.map((group, index) => h("details", { open: index === 0, ontoggle: drawCharts }, h("summary", {}, group), h("div", { class: "charts" }, chartsOf(group))))));
+  h("div", { class: "toolbar" }, h("span", { class: "note" }, "Click on a curve to set the step; drag to zoom."),
+    h("output", { id: "clock-step" }), reset,
+    segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, "step",
+      (axis) => clock.update({ axis: /** @type {Axis} */ (axis) }))),
+  groups.map((group, index) =>
+    h("details", { open: index === 0, ontoggle: drawCharts }, h("summary", {}, group), h("div", { class: "charts" }, chartsOf(group))))));
 const showStep = () => fill(/** @type {HTMLElement} */ (document.getElementById("clock-step")), `step ${number(clock.step)}`);
 clock.subscribe((changed) => {
   showStep();

@@ -8,9 +8,36 @@ import { bytes, duration, field, fill, h, number, panel, segmented } from "./dom
 import { choice, copyable, debounce } from "./inputs.js";
 
 /** @typedef {{name: string, help: string, presets?: {name: string, help: string}[]}} Plug */
-/** @typedef {{name: string, type: "plug" | "bool" | "int" | "float" | "size" | "text" | "list" | "table", help: string, group: string, choices: string[], minimum: number | null, above: number | null, maximum: number | null, unit: string}} Setting */
+/**
+ * @typedef {object} Setting
+ * @property {string} name
+ * @property {"plug" | "bool" | "int" | "float" | "size" | "text" | "list" | "table"} type
+ * @property {string} help
+ * @property {string} group
+ * @property {string[]} choices
+ * @property {number | null} minimum
+ * @property {number | null} above
+ * @property {number | null} maximum
+ * @property {string} unit
+ */
 /** @typedef {{models: Plug[], data: Plug[], controllers: Plug[], settings: Setting[]}} Catalog */
-/** @typedef {{command: string, shape: number[] | null, train: number | null, held_out: number | null, classes: string[] | number, notes: string[], skipped: string[], skipped_count: number, thumbnails: string[], seconds: number | null, report_seconds: number | null, memory: number | null, parameters: Record<string, number> | null, error: string | null}} Preview */
+/**
+ * @typedef {object} Preview
+ * @property {string} command
+ * @property {number[] | null} shape
+ * @property {number | null} train
+ * @property {number | null} held_out
+ * @property {string[] | number} classes
+ * @property {string[]} notes
+ * @property {string[]} skipped
+ * @property {number} skipped_count
+ * @property {string[]} thumbnails
+ * @property {number | null} seconds
+ * @property {number | null} report_seconds
+ * @property {number | null} memory
+ * @property {Record<string, number> | null} parameters
+ * @property {string | null} error
+ */
 
 const SHOWN_FIRST = ["data", "model", "controller", "minutes", "steps", "image_size", "batch_size", "seed"];
 const WRITTEN = ["format", "versions", "budget", "seconds", "manual"];
@@ -21,7 +48,8 @@ export async function mount(root, { query }) {
   /** @type {[Catalog, RunDetails | null]} */
   const [catalog, source] = await Promise.all([get("/api/catalog"), from ? get(runPath(from)) : null]);
   const form = createForm(catalog, settingsOf(source?.experiment));
-  fill(root, h("div", { class: "title" }, h("h1", {}, from ? `Start a run like ${from}` : "Start a run"), h("p", { class: "muted" }, "It goes on when you close this page.")), form.element);
+  fill(root, h("div", { class: "title" }, h("h1", {}, from ? `Start a run like ${from}` : "Start a run"),
+    h("p", { class: "muted" }, "It goes on when you close this page.")), form.element);
   return form.end;
 }
 
@@ -42,7 +70,8 @@ function createForm(catalog, values) {
   /** @type {Map<string, HTMLElement>} */
   const errors = new Map();
   let changed = "data", ended = false;
-  const result = h("div", { class: "stack", "aria-live": "polite" }, h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…"));
+  const result = h("div", { class: "stack", "aria-live": "polite" },
+    h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…"));
   const button = h("button", { type: "submit", class: "primary" }, "Start");
   const load = latest(async (/** @type {undefined} */ _, signal) => {
     result.setAttribute("aria-busy", "true");
@@ -68,7 +97,8 @@ function createForm(catalog, values) {
   /** Show an error next to the setting that it names, else next to the last one that was changed. @param {string} message */
   const fail = (message) => {
     clear();
-    const place = errors.get(message.match(/^(\w+)( =|:| must| does)/)?.[1] ?? "") ?? errors.get(changed) ?? /** @type {HTMLElement} */ (errors.get("start"));
+    const setting = message.match(/^(\w+)( =|:| must| does)/)?.[1] ?? "";
+    const place = errors.get(setting) ?? errors.get(changed) ?? /** @type {HTMLElement} */ (errors.get("start"));
     fill(place, message);
     place.hidden = false;
     place.closest("details")?.setAttribute("open", "");
@@ -87,21 +117,30 @@ function createForm(catalog, values) {
     const place = h("div", { class: "stack" }), help = h("small", { class: "muted" });
     const explain = () => fill(help, catalog.data.find(({ name }) => name === plugName(values.data))?.help);
     /** @param {string} next */
-    const show = (next) => fill(place, next === "package" ? [field("Data set", choice(catalog.data.map(({ name }) => name), plugName(values.data), (name) => { set("data", name); explain(); })), help]
-      : field("Folder of pictures, tables or sound, or a text file", h("input", { type: "text", value: path, placeholder: "/home/me/photographs", spellcheck: "false", oninput: (/** @type {any} */ event) => set("data", event.target.value.trim()) }), "A path on the computer that runs the studio. Nothing in it is changed."));
+    const show = (next) =>
+      fill(place, next === "package"
+        ? [field("Data set", choice(catalog.data.map(({ name }) => name), plugName(values.data),
+          (name) => { set("data", name); explain(); })), help]
+      : field("Folder of pictures, tables or sound, or a text file",
+        h("input", { type: "text", value: path, placeholder: "/home/me/photographs", spellcheck: "false",
+          oninput: (/** @type {any} */ event) => set("data", event.target.value.trim()) }),
+      "A path on the computer that runs the studio. Nothing in it is changed."));
     show(kind);
     explain();
-    return panel("Data", segmented("Source of the data", { package: "Data set of the package", own: "My own" }, kind, show), place, errorOf("data"));
+    return panel("Data", segmented("Source of the data", { package: "Data set of the package", own: "My own" }, kind, show), place,
+      errorOf("data"));
   }
 
   /** A plug and its preset. @param {string} name @param {string} label @param {Plug[]} plugs */
   function plugField(name, label, plugs) {
     const place = h("div", { class: "stack" }), error = errorOf(name);
     const show = () => {
-      const [base, preset = ""] = plugName(values[name]).split(":"), plug = plugs.find((item) => item.name === base), presets = plug?.presets ?? [];
+      const [base, preset = ""] = plugName(values[name]).split(":"), plug = plugs.find((item) => item.name === base),
+        presets = plug?.presets ?? [];
       const change = (/** @type {string} */ next) => { set(name, next); show(); };
       fill(place, field(label, choice([["", "(by the data)"], ...plugs.map((item) => item.name)], base, change)),
-        presets.length > 0 && field("Preset", choice([["", "(none)"], ...presets.map((item) => item.name)], preset, (next) => change(next ? `${base}:${next}` : base))),
+        presets.length > 0 && field("Preset",
+          choice([["", "(none)"], ...presets.map((item) => item.name)], preset, (next) => change(next ? `${base}:${next}` : base))),
         h("small", { class: "muted" }, presets.find((item) => item.name === preset)?.help ?? plug?.help), error);
     };
     show();
@@ -111,7 +150,10 @@ function createForm(catalog, values) {
   function lengthPanel() {
     const place = h("div", {}), kind = values.steps === undefined ? "minutes" : "steps";
     /** @param {string} name */
-    const show = (name) => fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)", h("input", { type: "number", min: 0, step: name === "minutes" ? "any" : 1, value: values[name] ?? "", oninput: (/** @type {any} */ event) => set(name, event.target.valueAsNumber) })), errorOf(name));
+    const show = (name) =>
+      fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)",
+        h("input", { type: "number", min: 0, step: name === "minutes" ? "any" : 1, value: values[name] ?? "",
+          oninput: (/** @type {any} */ event) => set(name, event.target.valueAsNumber) })), errorOf(name));
     /** @param {string} name */
     const change = (name) => {
       delete values[name === "minutes" ? "steps" : "minutes"];
@@ -119,20 +161,25 @@ function createForm(catalog, values) {
       show(name);
     };
     show(kind);
-    return panel("Length and size", segmented("Length by", { minutes: "Time", steps: "Steps" }, kind, change), h("div", { class: "fields" }, place, ["image_size", "batch_size", "seed"].map(settingField)));
+    return panel("Length and size", segmented("Length by", { minutes: "Time", steps: "Steps" }, kind, change),
+      h("div", { class: "fields" }, place, ["image_size", "batch_size", "seed"].map(settingField)));
   }
 
   /** @param {string} name */
   function settingField(name) {
     const setting = catalog.settings.find((item) => item.name === name);
-    return setting ? h("div", {}, field(name.replaceAll("_", " ") + (setting.unit && ` (${setting.unit})`), settingInput(setting, values[name], (value) => set(name, value)), setting.help), errorOf(name)) : null;
+    return setting ? h("div", {},
+      field(name.replaceAll("_", " ") + (setting.unit && ` (${setting.unit})`),
+        settingInput(setting, values[name], (value) => set(name, value)), setting.help), errorOf(name)) : null;
   }
 
   function otherPanel() {
     const others = catalog.settings.filter(({ name }) => !SHOWN_FIRST.includes(name) && !WRITTEN.includes(name));
     return panel("Other settings", null, [...new Set(others.map(({ group }) => group))].map((group) => {
-      const names = others.filter((item) => item.group === group).map(({ name }) => name), count = names.filter((name) => values[name] !== undefined).length;
-      return h("details", {}, h("summary", {}, group, count > 0 && ` (${count} set)`), h("div", { class: "fields" }, names.map(settingField)));
+      const names = others.filter((item) => item.group === group).map(({ name }) => name),
+        count = names.filter((name) => values[name] !== undefined).length;
+      return h("details", {}, h("summary", {}, group, count > 0 && ` (${count} set)`),
+        h("div", { class: "fields" }, names.map(settingField)));
     }));
   }
 
@@ -148,8 +195,10 @@ function createForm(catalog, values) {
     }
   };
 
-  const plugs = h("div", { class: "fields" }, plugField("model", "Model", catalog.models), plugField("controller", "Controller: what changes knobs during training", catalog.controllers));
-  const element = h("form", { class: "start-form", novalidate: true, onsubmit: start }, h("div", { class: "stack" }, dataPanel(), panel("Model and control", null, plugs), lengthPanel(), otherPanel()),
+  const plugs = h("div", { class: "fields" }, plugField("model", "Model", catalog.models),
+    plugField("controller", "Controller: what changes knobs during training", catalog.controllers));
+  const element = h("form", { class: "start-form", novalidate: true, onsubmit: start },
+    h("div", { class: "stack" }, dataPanel(), panel("Model and control", null, plugs), lengthPanel(), otherPanel()),
     h("div", { class: "stack sticky" }, panel("What will happen", button, errorOf("start"), result)));
   load(undefined);
   return { element, end: () => { ended = true; } };
@@ -159,12 +208,17 @@ function createForm(catalog, values) {
 function settingInput({ type, choices, minimum, above, maximum }, value, onvalue) {
   if (choices.length || type === "bool") {
     const convert = (/** @type {string} */ text) => (type === "bool" && text ? text === "true" : text);
-    return choice([["", "(default)"], ...(choices.length ? choices : ["true", "false"])], String(value ?? ""), (text) => onvalue(convert(text)));
+    return choice([["", "(default)"], ...(choices.length ? choices : ["true", "false"])], String(value ?? ""),
+      (text) => onvalue(convert(text)));
   }
   if (type === "int" || type === "float")
-    return h("input", { type: "number", min: minimum ?? above, max: maximum, step: type === "int" ? 1 : "any", value: value ?? "", oninput: (/** @type {any} */ event) => onvalue(event.target.valueAsNumber) });
-  const pairs = type === "table" ? Object.entries(value ?? {}).map(([name, item]) => `${name}=${item}`) : type === "list" ? value ?? [] : [plugName(value)];
-  return h("input", { type: "text", value: pairs.join(", "), placeholder: { table: "name=value, name=value", list: "name, name" }[/** @type {string} */ (type)], spellcheck: "false", oninput: (/** @type {any} */ event) => onvalue(parseText(type, event.target.value.trim())) });
+    return h("input", { type: "number", min: minimum ?? above, max: maximum, step: type === "int" ? 1 : "any", value: value ?? "",
+      oninput: (/** @type {any} */ event) => onvalue(event.target.valueAsNumber) });
+  const pairs = type === "table" ? Object.entries(value ?? {}).map(([name, item]) => `${name}=${item}`) : type === "list" ? value ?? []
+    : [plugName(value)];
+  return h("input", { type: "text", value: pairs.join(", "),
+    placeholder: { table: "name=value, name=value", list: "name, name" }[/** @type {string} */ (type)], spellcheck: "false",
+    oninput: (/** @type {any} */ event) => onvalue(parseText(type, event.target.value.trim())) });
 }
 
 /** @param {string} type @param {string} text @returns {any} */
@@ -172,20 +226,29 @@ function parseText(type, text) {
   if (text === "" || type === "text" || type === "plug") return text;
   if (type === "size") return valueOf(text);
   const parts = text.split(/,(?![^(]*\))/).map((part) => part.trim()).filter(Boolean);
-  return type === "list" ? parts : Object.fromEntries(parts.map((part) => [part.split("=")[0].trim(), valueOf(part.slice(part.indexOf("=") + 1).trim())]));
+  return type === "list" ? parts
+    : Object.fromEntries(parts.map((part) => [part.split("=")[0].trim(), valueOf(part.slice(part.indexOf("=") + 1).trim())]));
 }
 
 /** @param {string} text */
-const valueOf = (text) => (text === "true" || text === "false" ? text === "true" : text !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
+const valueOf = (text) =>
+  (text === "true" || text === "false" ? text === "true" : text !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
 /** @param {Preview} preview */
-function previewOf({ thumbnails, train, held_out, shape, classes, seconds, report_seconds, memory, parameters, notes, skipped, skipped_count, command }) {
+function previewOf({ thumbnails, train, held_out, shape, classes, seconds, report_seconds, memory, parameters, notes, skipped,
+  skipped_count, command }) {
   const weights = Object.values(parameters ?? {}).reduce((sum, count) => sum + count, 0);
-  const names = Array.isArray(classes) ? `${classes.length}: ${classes.slice(0, 6).join(", ")}${classes.length > 6 ? ", …" : ""}` : number(classes);
-  const facts = { Training: number(train), "Held out": number(held_out), Shape: shape?.join(" × ") ?? "–", Classes: names, Time: `about ${duration(seconds)}`, Report: duration(report_seconds), Memory: memory === null ? "–" : bytes(memory), Weights: weights ? number(weights) : "–" };
-  return [thumbnails.length > 0 && h("div", { class: "thumbnails" }, thumbnails.map((src, index) => h("img", { class: "pixels", src, alt: `Training sample ${index + 1}` }))),
+  const names = Array.isArray(classes) ? `${classes.length}: ${classes.slice(0, 6).join(", ")}${classes.length > 6 ? ", …" : ""}`
+    : number(classes);
+  const facts = { Training: number(train), "Held out": number(held_out), Shape: shape?.join(" × ") ?? "–", Classes: names,
+    Time: `about ${duration(seconds)}`, Report: duration(report_seconds), Memory: memory === null ? "–" : bytes(memory),
+    Weights: weights ? number(weights) : "–" };
+  return [thumbnails.length > 0
+    && h("div", { class: "thumbnails" },
+      thumbnails.map((src, index) => h("img", { class: "pixels", src, alt: `Training sample ${index + 1}` }))),
     h("dl", { class: "tiles" }, Object.entries(facts).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     notes.length > 0 && h("ul", {}, notes.map((note) => h("li", {}, note))),
-    skipped.length > 0 && h("details", { open: true }, h("summary", {}, `${number(skipped_count)} files will be left out`), h("ul", { class: "skipped" }, skipped.map((line) => h("li", {}, line)))),
+    skipped.length > 0 && h("details", { open: true }, h("summary", {}, `${number(skipped_count)} files will be left out`),
+      h("ul", { class: "skipped" }, skipped.map((line) => h("li", {}, line)))),
     h("h3", {}, "The same in a terminal"), copyable(command)];
 }
