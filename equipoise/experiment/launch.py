@@ -36,7 +36,7 @@ from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.start import find_start, transfer_weights
 from equipoise.experiment.starter import start_path
 from equipoise.experiment.time_budget import set_steps
-from equipoise.experiment.together import Job, agreement, assemble_together, check_weights
+from equipoise.experiment.together import SharedRun, agreement, assemble_together, check_weights
 from equipoise.runs.artifacts import encode_json, write_text
 from equipoise.runs.folders import create_run
 from equipoise.runs.knob_record import record_knobs
@@ -70,9 +70,9 @@ def start_settled(
 ) -> Iterator[Event]:
     """Run an experiment that :func:`settle` returned, as `start` does, without reading and measuring it again."""
     with connect(experiment.devices or 1, folder) as connection:
-        world, job = connection.world, Job(experiment, folder)
-        job.share(world)
-        training = assemble_together(job, world, interrupted)
+        world, shared = connection.world, SharedRun(experiment, folder)
+        shared.share(world)
+        training = assemble_together(shared, world, interrupted)
         check_schedules(training)
         world.share_text(NO_CHECKPOINT)
         with agreement(world):
@@ -94,12 +94,12 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
     folder = None
     with connect(environment_size()) as connection:
         try:
-            job = Job.receive(connection.world)
-            folder = job.folder
-            training = assemble_together(job, connection.world, interrupted)
-            _prepare(training, job, connection.world.share_text(NO_CHECKPOINT))
+            shared = SharedRun.receive(connection.world)
+            folder = shared.folder
+            training = assemble_together(shared, connection.world, interrupted)
+            _prepare(training, shared, connection.world.share_text(NO_CHECKPOINT))
             ready()
-            with memory_errors(job.experiment):
+            with memory_errors(shared.experiment):
                 follow(training)
         except LostProcessError as error:
             if connection.is_orphan():
@@ -109,16 +109,16 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
             connection.report(str(error).partition("\n")[0] or type(error).__name__)
 
 
-def _prepare(training: Training, job: Job, saved: str) -> None:
+def _prepare(training: Training, shared: SharedRun, saved: str) -> None:
     """Load the weights and the random state of a process, and check that all have the same; `saved`: a checkpoint."""
     world = training.state.world
     with agreement(world):
-        _reload_initial_weights(training, job.experiment, job.folder, has_checkpoint=bool(saved))
-        seed = require(job.experiment.seed, "seed")
+        _reload_initial_weights(training, shared.experiment, shared.folder, has_checkpoint=bool(saved))
+        seed = require(shared.experiment.seed, "seed")
         seed_global_generators(seed_of_rank(seed, world.rank))
         if saved:
-            _restore(training, Path(saved), reseed=job.reseed)
-        if job.reseed:
+            _restore(training, Path(saved), reseed=shared.reseed)
+        if shared.reseed:
             step = training.state.step
             training.state.generator.manual_seed(seed_of_rank(seed, world.rank, step=step + 1))
             seed_global_generators(seed_of_rank(seed, world.rank, step=step + 1))
@@ -176,12 +176,12 @@ def resume(
     experiment = dataclasses.replace(experiment, devices=size if size > 1 else None)
     check_shares(experiment)
     with connect(size, folder) as connection:
-        world, job = connection.world, Job(experiment, folder, reseed)
-        job.share(world)
-        training = assemble_together(job, world, interrupted)
+        world, shared = connection.world, SharedRun(experiment, folder, reseed)
+        shared.share(world)
+        training = assemble_together(shared, world, interrupted)
         with _disk_errors(folder), Log(folder) as log:
             saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
-            _prepare(training, job, world.share_text(str(saved[-1].resolve()) if saved else NO_CHECKPOINT))
+            _prepare(training, shared, world.share_text(str(saved[-1].resolve()) if saved else NO_CHECKPOINT))
             if steps is not None and steps <= training.state.step:
                 raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
             if steps is not None or data is not None or has_other_size:

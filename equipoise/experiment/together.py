@@ -22,31 +22,34 @@ from equipoise.training.plan import never_interrupted
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What the processes do. `folder`: of the run. `reseed`: whether a resumed run gets new random numbers."""
+class SharedRun:
+    """The run that the processes take part in.
+
+    `folder`: of the run. `reseed`: whether a resumed run gets new random numbers.
+    """
 
     experiment: Experiment
     folder: Path
     reseed: bool = False
 
     def share(self, world: World) -> None:
-        """Send the job from rank 0 to the others."""
+        """Send it from rank 0 to the others."""
         if world.size > 1:
             values = {"experiment": self.experiment.to_json(), "folder": str(self.folder.resolve())}
             world.share_text(json.dumps({**values, "reseed": self.reseed}))
 
     @classmethod
-    def receive(cls, world: World) -> "Job":
-        """Return the job that rank 0 sends."""
+    def receive(cls, world: World) -> "SharedRun":
+        """Return what rank 0 sends."""
         values = json.loads(world.share_text(""))
         experiment = parse_experiment(values["experiment"], "the run")
         return cls(experiment, Path(values["folder"]), values["reseed"])
 
 
-def assemble_together(job: Job, world: World, interrupted: Callable[[], bool] = never_interrupted) -> Training:
+def assemble_together(shared: SharedRun, world: World, interrupted: Callable[[], bool] = never_interrupted) -> Training:
     """Build the objects of a run in each process; EquipoiseError if this fails in one of them, or if they differ."""
-    with agreement(world), memory_errors(job.experiment):
-        training = assemble(job.experiment, job.folder / CHECKPOINTS_FOLDER, interrupted, world)
+    with agreement(world), memory_errors(shared.experiment):
+        training = assemble(shared.experiment, shared.folder / CHECKPOINTS_FOLDER, interrupted, world)
         if world.size > 1:
             check_devices(training.state.device.type)
     if world.size > 1:
