@@ -131,10 +131,11 @@ def open_page(browser, address: str) -> Iterator[Callable[..., object]]:
         if context is None:
             context = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **options})
             contexts.append(context)
+        if not context.cookies():
+            context.request.get(address)  # exchanges the token for a cookie
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", check_origin)
-        page.goto(address)
         page.goto(origin + view)
         page.wait_for_selector(".run-name, .lane-name, [role=alert], .empty:visible")
         return page

@@ -73,7 +73,7 @@ export async function mount(root, { query }) {
     h("th", { scope: "col", class: right ? "right" : null, "data-key": key },
       h("button", { type: "button", onclick: () => sortBy(key) }, title))),
   h("th", {}, h("span", { class: "hidden" }, "Actions")));
-  const empty = h("div", { class: "empty" });
+  const empty = h("div", { class: "empty", hidden: true });
   const table = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of runs" },
     h("table", {}, h("caption", { class: "hidden" }, "Runs"), h("thead", {}, head), body));
   const search = h("input",
