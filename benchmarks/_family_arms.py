@@ -40,7 +40,7 @@ class Arm:
     @property
     def picture(self) -> str:
         """Return the name of the file of its samples."""
-        words = f"{self.row} {self.name}".replace("=", " ").replace(",", " ").replace(".", " ").split()
+        words = f"{self.row} {self.name}".replace("=", " ").replace(",", " ").replace(".", " ").replace("'", "").split()
         return "_".join(words) + ".png"
 
     @property

@@ -7,11 +7,12 @@
 
 Method. Data that the package contains: emoji (1,952 for training, 212 held out), digits (4,000 and 1,000), points in
 the plane. Every arm trains for the same CPU seconds as the others of its row, on one thread, in fp32, with batches of
-16 images (64 of digits, 256 points), labels where the model takes them, the default settings of the model but for those in its name, learning rates that
-fall along a cosine (`annealed`), and no repair. CPU seconds become steps by a table of CPU seconds per step: a process
-visits arms in turn, always with dcgan among them, and the table is scaled to its cost, so that other programs on the
-machine slow all arms alike. The number of steps is fixed before a run, so schedules end when it does. Monitoring is not
-in the table, but in the CPU seconds on the page. One process at a time, first seed 0 of all arms, then the others.
+16 images (64 of digits, 256 points), labels where the model takes them, the default settings of the model but for those
+in its name, learning rates that fall along a cosine (`annealed`), and no repair. CPU seconds become steps by a table of
+CPU seconds per step: a process visits arms in turn, always with dcgan among them, and the table is scaled to its cost,
+so that other programs on the machine slow all arms alike. The number of steps is fixed before a run, so schedules end
+when it does. Monitoring is not in the table, but in the CPU seconds on the page. One process at a time, first seed 0 of
+all arms, then the others.
 
 Quality is measured on 1,000 samples of the averaged generator with the labels of the held-out images: kernel distance,
 precision and recall on features of EfficientNet-Lite0, or MobileNetV2 where an arm was trained with the former.
