@@ -110,6 +110,11 @@ class Simulation:
         for _ in range(processes):
             self.add(0.0, "join", self.number())
 
+    @property
+    def idle(self) -> float:
+        """Seconds until a process without a job looks again; longer for very many, which take long to simulate."""
+        return RESCAN_SECONDS if self.outcome.processes <= 256 else 10 * RESCAN_SECONDS
+
     def number(self) -> int:
         self.count += 1
         return self.count
@@ -147,7 +152,7 @@ class Simulation:
         if process.claim:
             self.add(self.left[process.claim.job], "finish", number)
         else:
-            self.add(RESCAN_SECONDS, "look", number)
+            self.add(self.idle, "look", number)
 
     def finish(self, number: int, process: SimulatedProcess) -> None:
         assert process.claim
