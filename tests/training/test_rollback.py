@@ -13,7 +13,7 @@ import torch
 from equipoise.core.events import Event, Finished, Remedied, Saved, Stepped, Turned
 from equipoise.core.observations import Finding, Health
 from equipoise.diagnosis.remedies import is_restorable
-from equipoise.experiment import launch
+from equipoise.experiment import launch, together
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.launch import load_initial_weights
@@ -168,14 +168,14 @@ def test_knobs_return_when_override_expires(tmp_path: Path) -> None:
 @pytest.fixture
 def damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every assembled run is damaged once in its 35th step, also one that is resumed before it."""
-    original = launch.assemble
+    original = together.assemble
 
     def assemble_damaged(*arguments: Any, **named: Any) -> Training:
         training = original(*arguments, **named)
         damage(training, 34, plant_nan)
         return training
 
-    monkeypatch.setattr(launch, "assemble", assemble_damaged)
+    monkeypatch.setattr(together, "assemble", assemble_damaged)
 
 
 def final_tensors(folder: Path) -> dict[str, bytes]:
