@@ -142,6 +142,7 @@ def _with_default_numbers(experiment: Experiment, spec: "DataSpec", suggestion: 
         compile=bool(experiment.compile),
         precision=experiment.precision or "auto",
         device=experiment.device or "auto",
+        devices=None if experiment.devices == 1 else experiment.devices,
         threads=experiment.threads or _default_threads(spec, experiment.devices or 1),
         stop_at_equilibrium=bool(experiment.stop_at_equilibrium),
         sample_every=experiment.sample_every or (default_sample_every(steps) if steps else None),

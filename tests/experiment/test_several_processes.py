@@ -152,6 +152,11 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], parts:
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
+def test_one_device_is_the_default() -> None:
+    one = dataclasses.replace(EXPERIMENT, devices=1)
+    assert complete(one) == complete(dataclasses.replace(one, devices=None))
+
+
 def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
