@@ -27,8 +27,7 @@ SAMPLES_PER_RUN = 100
 """Default number of sample grids in a run."""
 SAVE_EVERY = 250
 """Default number of steps between two checkpoints."""
-FIXED = "fixed"
-"""The controller that changes no knob."""
+FIXED = "fixed"  # the controller that changes no knob
 PATH_OPTIONS = ("folder", "file")
 """Options of data sets that hold the location of the data."""
 MULTITHREADED_PIXELS = 64
@@ -300,8 +299,8 @@ def _with_teacher(model: PlugSpec, start_from: str | None, data: "DataSet") -> P
 
 
 def _default_threads(spec: "DataSpec", processes: int) -> int:
-    is_large = spec.is_image and spec.shape[-1] >= MULTITHREADED_PIXELS
-    return max(1, (os.cpu_count() or 1) // processes) if is_large else 1
+    is_small = not spec.is_image or spec.shape[-1] < MULTITHREADED_PIXELS
+    return 1 if is_small else max(1, (os.cpu_count() or 1) // processes)
 
 
 def _with_absolute_policy(controller: PlugSpec) -> PlugSpec:
