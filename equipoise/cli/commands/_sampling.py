@@ -8,7 +8,6 @@ from equipoise.cli.arguments import Parser, parse_sample_ids
 from equipoise.errors import SettingError
 
 if TYPE_CHECKING:
-
     from equipoise.core.sampling import Sampling
     from equipoise.inference.generator import Generator
     from equipoise.inference.spaces import SampleReference, Space
