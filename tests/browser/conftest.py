@@ -105,9 +105,10 @@ def address(runs: Path) -> Iterator[str]:
     process.communicate(timeout=20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Chromium without a window."""
+    """Chromium without a window. Per module: while Playwright runs, this process has an event loop, which other tests
+    that run theirs do not expect."""
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield browser

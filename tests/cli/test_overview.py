@@ -27,7 +27,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert exit_info.value.code == 0
     assert f"equipoise {command}" in out
-    assert ("--json" in out) == (command != "schema")
+    assert ("--json" in out) == (command not in ("schema", "studio"))
 
 
 def test_flags_of_train(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +101,9 @@ def test_runs_have_their_state(call, trained: Path, cut_off: Path, working_direc
             "step": 12,
             "steps": 12,
             "state": "finished (steps, health unknown)",
+            "tags": [],
+            "note": "",
+            "archived": False,
         }
     ]
     code, out, _ = call("runs", cut_off.parent)

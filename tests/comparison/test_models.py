@@ -210,10 +210,10 @@ def test_no_run_is_trained_without_its_calibration(parse: Parse, tmp_path: Path)
 def test_jobs_wait_for_the_run_that_they_need(models: ComparisonFolder) -> None:
     plan = open_comparison(models).plan
     first, shared, further = (Job(run(arm)) for arm in plan.arms)
-    assert jobs._is_ready(plan, first, {shared, further})
-    assert not jobs._is_ready(plan, shared, {first})
-    assert not jobs._is_ready(plan, further, {first})
-    assert jobs._is_ready(plan, further, {shared})
+    assert jobs.is_ready(plan, first, {shared.name, further.name})
+    assert not jobs.is_ready(plan, shared, {first.name})
+    assert not jobs.is_ready(plan, further, {first.name})
+    assert jobs.is_ready(plan, further, {shared.name})
 
 
 def test_reduced_plans_have_other_budgets(parse: Parse) -> None:

@@ -61,14 +61,11 @@ def child_of(process: subprocess.Popen[str]) -> int:
     return int(child)
 
 
-def resumes(folder: Path, stop_at: int | None = None) -> Finished:
-    """Resume in this process and a new one; `stop_at`: the step after which a stop is requested."""
-    steps = [0]
-    for event in launch.resume(folder, interrupted=lambda: steps[-1] == stop_at):
-        if isinstance(event, Stepped):
-            steps.append(event.step)
-    assert isinstance(event, Finished)
-    return event
+def resumes(folder: Path) -> Finished:
+    """Resume in this process and a new one."""
+    *_, last = launch.resume(folder)
+    assert isinstance(last, Finished)
+    return last
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
@@ -95,11 +92,19 @@ def test_a_run_whose_processes_are_killed_in_turn_ends_with_the_same_bytes(
     assert "process 0 of 2 has ended" in errors
     assert f"equipoise resume {folder}" in errors
 
-    step = checkpoint.read(checkpoint.find(folder / "checkpoints")[-1]).step
-    stopped = resumes(folder, stop_at=step + 2)
-    assert (stopped.reason, stopped.step) == ("interrupted", step + 2)
     assert resumes(folder).reason == "steps"
     assert_equal_runs(folder, whole)
+
+
+def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bytes(tmp_path: Path, whole: Path, final_bytes) -> None:
+    folder, steps = tmp_path / "run", [0]
+    for event in launch.start(complete(EXPERIMENT), folder, interrupted=lambda: steps[-1] == 7):
+        if isinstance(event, Stepped):
+            steps.append(event.step)
+    assert isinstance(event, Finished)
+    assert (event.reason, event.step) == ("interrupted", 7)
+    assert resumes(folder).reason == "steps"
+    assert final_bytes(folder) == final_bytes(whole)
 
 
 def test_torchrun_starts_the_same_run(tmp_path: Path, whole: Path, final_bytes, valid_events) -> None:

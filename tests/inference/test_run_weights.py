@@ -146,7 +146,7 @@ def test_missing_steps_are_reported(best_run: Path) -> None:
         equipoise.load(best_run, 4)
     with pytest.raises(SettingError, match=r"give the run, .*run, with --step 20"):
         equipoise.load(best_run / "checkpoints" / "step-00000010", 20)
-    with pytest.raises(SettingError, match="there is no step 'worst'; use best, last, or a number"):
+    with pytest.raises(SettingError, match="there is no step 'worst'; use best, last, chosen, or a number of steps"):
         parse_step("worst")
     with pytest.raises(RunError, match="is not a run"):
         equipoise.load(best_run / "samples")

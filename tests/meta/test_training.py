@@ -81,7 +81,7 @@ def test_evolution_optimises_the_merit(tmp_path: Path, monkeypatch: pytest.Monke
     goal = np.linspace(-0.5, 0.5, 24)
 
     def advantages(
-        policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float
+        policies: Sequence[Policy], base: Policy, tasks: Sequence[Experiment], noise: float, player: object
     ) -> list[list[float]]:
         return [[-float(np.sum((one.actor.flat() - goal) ** 2))] * len(tasks) for one in policies]
 

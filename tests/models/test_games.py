@@ -187,9 +187,9 @@ def test_presets_follow_radford(preset: str) -> None:
     generator, discriminator = (
         [type(m).__name__ for m in model.networks[n].modules()] for n in sorted(model.networks)[::-1]
     )
-    assert generator.count("BatchNorm2d") == generator.count("ReLU") == 4
+    assert generator.count("WholeBatchNorm2d") == generator.count("ReLU") == 4
     assert generator[-2:] == ["ConvTranspose2d", "Tanh"]
-    assert discriminator.count("BatchNorm2d") == 3
+    assert discriminator.count("WholeBatchNorm2d") == 3
     slopes = [m.negative_slope for m in model.networks["discriminator"].modules() if isinstance(m, nn.LeakyReLU)]
     assert slopes == [0.2] * 4
     knobs = model.knobs
