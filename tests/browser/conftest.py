@@ -15,10 +15,6 @@ from PIL import Image
 from equipoise.runs.folders import hold
 
 CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists():
-    pytest.skip(f"these tests need {CHROMIUM}: apt-get install chromium", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="these tests need playwright: pip install playwright")
-pytest.importorskip("starlette", reason="the studio needs starlette: pip install 'equipoise[studio]'")
 
 ROOT = Path(__file__).parents[2]
 STEPS, LAST = 400, 240
@@ -77,9 +73,18 @@ def make_run(folder: Path, *, is_finished: bool = True) -> None:
             Image.fromarray(sheet).save(folder / str(line["samples"]))
 
 
+def require_browser():
+    """Return Playwright; skip the test if it, Chromium or the studio is not installed."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"these tests need {CHROMIUM}: apt-get install chromium")
+    pytest.importorskip("starlette", reason="the studio needs starlette: pip install 'equipoise[studio]'")
+    return pytest.importorskip("playwright.sync_api", reason="these tests need playwright: pip install playwright")
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with 100 runs; `live` is in use, as if it was training."""
+    require_browser()
     root = tmp_path_factory.mktemp("studio") / "runs"
     make_run(root / "live", is_finished=False)
     make_run(root / "done")
@@ -109,6 +114,7 @@ def address(runs: Path) -> Iterator[str]:
 def browser() -> Iterator[object]:
     """Chromium without a window. Per module: while Playwright runs, this process has an event loop, which other tests
     that run theirs do not expect."""
+    playwright = require_browser()
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield browser
