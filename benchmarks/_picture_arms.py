@@ -12,7 +12,7 @@ from _picture_sets import SIDE
 class Arm:
     """What `equipoise train FOLDER` is given. None: what it chooses; the runs of all arms are without a live metric.
 
-    `start`: run whose weights to start from. `cost`: arm whose steps cost the same, if this one was not measured.
+    `start`: run whose weights to start from. `frozen`: layers of the discriminator that keep them. `cost`: arm whose steps cost the same, if this one was not measured.
     """
 
     model: str | None = None
@@ -21,6 +21,7 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, float] = field(default_factory=dict)
     start: str | None = None
+    frozen: int = 0
     cost: str | None = None
 
 
@@ -112,4 +113,14 @@ def make_training(arm: Arm, folder: Path, cache: Path, steps: int, seed: int) ->
     experiment = make_experiment(arm, folder, cache, steps, seed)
     training = assemble(experiment, None)
     load_initial_weights(training, experiment)
+    freeze(training, arm.frozen)
     return training
+
+
+def freeze(training: Any, count: int) -> None:
+    """Train the first `count` layers of the discriminator no longer (Mo 2020)."""
+    state = training.state
+    layers = [layer for layer in state.model.networks["discriminator"].layers if list(layer.parameters())]
+    frozen = {weight for layer in layers[:count] for weight in layer.requires_grad_(False).parameters()}
+    for group in state.optimizers["discriminator"].param_groups if frozen else ():
+        group["params"] = [weight for weight in group["params"] if weight not in frozen]

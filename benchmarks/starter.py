@@ -12,7 +12,7 @@ a CPU. They are trained on pictures whose licences set no condition on what is l
 (Apache-2.0), Fluent Emoji (MIT), and patches of photographs that scikit-image distributes under CC0 or in the public
 domain. Measured on sets that contain none of these, with and without the weights, after 2, 5 and 10 CPU minutes;
 methods and metrics are those of photographs.py. `starter_freeze`: the discriminator's first two layers keep the
-weights of the starter (Mo, Cho and Shin 2020, "Freeze the Discriminator").
+weights of the starter (Mo, Cho and Shin 2020, "Freeze the Discriminator"); the model has no option for it.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def add_arms(cache: Path) -> None:
     """Add the arms that start from the weights; their steps cost what those of the winner cost."""
     arm = dataclasses.replace(ARMS[WINNER], start=str(cache / "starter" / "run"), cost=WINNER)
     ARMS[STARTER] = arm
-    ARMS[FREEZE] = dataclasses.replace(arm, options={**arm.options, "frozen_layers": FROZEN_LAYERS})
+    ARMS[FREEZE] = dataclasses.replace(arm, frozen=FROZEN_LAYERS)
 
 
 def items() -> list[Item]:
