@@ -12,7 +12,8 @@ from _picture_sets import SIDE
 class Arm:
     """What `equipoise train FOLDER` is given. None: what it chooses; the runs of all arms are without a live metric.
 
-    `start`: run whose weights to start from. `frozen`: layers of the discriminator that keep them. `cost`: arm whose steps cost the same, if this one was not measured.
+    `start`: run whose weights to start from. `frozen`: layers of the discriminator that keep them. `cost`: arm whose
+    steps cost the same, if this one was not measured.
     """
 
     model: str | None = None
