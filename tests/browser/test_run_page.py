@@ -33,7 +33,8 @@ def test_one_clock(open_page, wait) -> None:
 
 def test_keys_move_the_clock(open_page, wait) -> None:
     page = open_page("#/run/done?step=100")
-    page.wait_for_selector(CLOCK)
+    page.locator("button[aria-label=Play]:enabled").wait_for()  # the samples are loaded
+    wait(lambda: clock_of(page) == 100)
     page.keyboard.press("ArrowLeft")
     assert clock_of(page) == 80
     page.keyboard.press("ArrowRight")

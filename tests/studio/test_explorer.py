@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from equipoise.studio import explorer as explorer_module
 from equipoise.studio.explorer import Explorer, ExplorerError, SupersededError
 from equipoise.studio.frames import Frame, read_frame
 
@@ -117,7 +118,7 @@ def test_it_gives_up_what_takes_too_long(
     async def scenario(explorer: Explorer) -> None:
         slow = asyncio.create_task(explorer.request({"name": "slow"}, client="tab"))
         await until(lambda: seen(tmp_path) == ["slow"])
-        monkeypatch.setattr("equipoise.studio.explorer.TOO_LONG", 0.0)
+        monkeypatch.setattr(explorer_module, "TOO_LONG", 0.0)
         assert (await explorer.request({"name": "next"}, client="tab")).values["name"] == "next"
         with pytest.raises(ExplorerError, match="took too long"):
             await slow
