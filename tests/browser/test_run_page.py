@@ -67,6 +67,7 @@ def test_reduced_motion(open_page) -> None:
 
 def test_samples(open_page) -> None:
     page = open_page("#/run/done?step=80")
+    page.get_by_alt_text("Samples of step 80").wait_for()
     page.get_by_role("group", name="Grid of samples").press("ArrowRight")
     page.get_by_role("heading", name="Sample 0").wait_for()
     page.get_by_role("button", name="Go to step 40").click()
