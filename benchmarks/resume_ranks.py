@@ -13,15 +13,13 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import tempfile
 from pathlib import Path
 
-import torch
-from _results import Item, Result, Results, create_parser, table, write
+from _model_runs import measure_models
+from _results import Item, Result, Results, table, write
 from resume import COMPARED, digests
 from resume_models import TEACHERS, experiment_of
 
-from equipoise.core import catalog
 from equipoise.core.events import Stepped
 from equipoise.errors import RunError
 from equipoise.experiment import launch
@@ -96,23 +94,5 @@ def write_table(results: Results, items: list[Item], out: Path) -> None:
     )
 
 
-def main() -> None:
-    parser = create_parser(__doc__)
-    parser.add_argument("--models", nargs="+", default=catalog.names("models"), help="default: all")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    items: list[Item] = [{"model": model} for model in args.models]
-    results = Results(args.out / "results" / "resume_ranks.jsonl")
-    for item in [] if args.table else items:
-        if results.result(item) is None:
-            with tempfile.TemporaryDirectory(prefix="equipoise-resume-") as folder:
-                try:
-                    results.append(item, measure(item, Path(folder)))
-                    print(f"{item['model']}: done", flush=True)
-                except RuntimeError as error:
-                    print(error, flush=True)
-    write_table(results, items, args.out)
-
-
 if __name__ == "__main__":
-    main()
+    measure_models(__doc__, "resume_ranks", measure, write_table)

@@ -8,7 +8,7 @@ readings, 33,333 changes of a knob and 100 evaluations is written to a temporary
 request to the last answer of a page that has just been opened (table of runs, details, timeline, the nine curves that
 are on the screen first). Following: from the moment when a line is in the log to the message on the stream, 60 lines at
 random times. Memory: the largest resident set after that log and 300 finished runs. Size: the installed files of the
-packages that the extra adds. Speed: a small network is trained on one thread, in pairs, once beside a studio with an
+packages that the extra adds. Speed: a small network is trained on one thread, in pairs, once while a studio shows it, with an
 open page (which asks for everything at each news, as the page does) and once alone, in turn; the seconds are those of
 the log.
 
@@ -290,7 +290,7 @@ def rows(results: Results, items: list[Item]) -> list[list[object]]:
         text = f"{100 * (median - 1):+.1f} % (pairs: {', '.join(f'{100 * (ratio - 1):+.1f} %' for ratio in ratios)})"
         shares = [watched["studio_cpu"] / watched["seconds"] for watched, _ in pairs if watched]
         table_rows += [
-            ["time of a run beside the studio", text, "+3 %"],
+            ["time of a run while the studio shows it", text, "+3 %"],
             ["CPU time of that studio, its start included", f"{100 * statistics.median(shares):.1f} % of a core", ""],
         ]
     return table_rows

@@ -107,7 +107,7 @@ def assemble(
 def seed_of_rank(seed: int, rank: int, *, step: int = 0) -> int:
     """Return the seed of one process: that of rank 0 is `seed` itself, those of the others are independent of it.
 
-    `step`: where a run goes on with new random numbers, which then differ on rank 0, too.
+    `step`: where a run continues with new random numbers, which then differ on rank 0, too.
     """
     if rank == 0 and step == 0:
         return seed

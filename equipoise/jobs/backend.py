@@ -94,7 +94,7 @@ def execute_calls(
 ) -> Iterator[EndedCall]:
     """Execute calls until the source is empty; yield each one that has ended. Closing the iterator stops the others.
 
-    After an interruption no call is started, and those that run are asked once to save and end.
+    After an interruption no call is started, and those that run get one request to save and end.
     """
     running: dict[RunningCall, Call] = {}
     is_stopping = False

@@ -99,7 +99,7 @@ class LocalBackend:
 def _run_call(call: Call, cpu: Connection) -> None:
     """Execute a call in this process, which ends with its exit code.
 
-    A call is asked to save and end by SIGTERM, Ctrl-C, or the end of the parent process.
+    The request to save and end is SIGTERM, Ctrl-C, or the end of the parent process.
     """
     with call.output.open("ab") as file:
         for descriptor in (1, 2):

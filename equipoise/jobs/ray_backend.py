@@ -25,7 +25,7 @@ from equipoise.jobs.backend import POLL_SECONDS, Call, RunningCall, execute_call
 RETRIES = 3
 """How often a call is repeated after its process or machine has died."""
 STOP_SECONDS = 1.0
-"""How often a call looks whether it was asked to stop."""
+"""How often a call looks for a request to stop."""
 OBJECT_STORE_BYTES = 100_000_000
 """Shared memory of an instance on this machine; calls have small arguments and no results."""
 T = TypeVar("T")

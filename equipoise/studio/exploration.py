@@ -26,6 +26,7 @@ from equipoise.studio.explore_requests import (
     PlaneRequest,
     PromptRequest,
     SeedsRequest,
+    SpaceChoice,
 )
 from equipoise.studio.open_runs import OpenRun, parse_names
 
@@ -60,10 +61,9 @@ class ExplorationContext:
         """How to sample. Raises SettingError for a value out of range."""
         return Sampling(**self.fields.sampling.model_dump())
 
-    def space(self, name: str | None) -> Space:
+    def space(self, name: SpaceChoice) -> Space:
         """Return the space of latents. Raises SettingError if the model does not have it."""
-        assert name in (None, "z", "w")
-        return open_space(self.generator, name, self.sampling)  # type: ignore[arg-type]
+        return open_space(self.generator, name, self.sampling)
 
     def names(self, names: Sequence[str]) -> list[SampleReference]:
         """Return samples by their names. Raises SettingError for an unknown projection."""

@@ -1,4 +1,4 @@
-"""The explorer: a process beside the studio that loads generators and answers with pictures. It ends with the studio.
+"""The explorer: a process next to the studio that loads generators and answers with pictures. It ends with the studio.
 
     python -m equipoise.studio.explorer_process FOLDER [--trust-code]
 

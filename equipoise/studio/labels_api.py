@@ -6,7 +6,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 from urllib.parse import quote
 
 from pydantic import Field
@@ -210,7 +210,7 @@ def _chosen(folder: Path) -> dict[str, object] | None:
 def _mark(body: LabelBody) -> MarkLabel:
     if body.answer not in get_args(MarkAnswer):
         raise SettingError(f"answer: '{body.answer}' is no mark; use one of: {', '.join(get_args(MarkAnswer))}")
-    return MarkLabel(body.sample, body.step, body.answer)  # type: ignore[arg-type]
+    return MarkLabel(body.sample, body.step, cast(MarkAnswer, body.answer))
 
 
 def _pair_label(pair: BlindPair, body: LabelBody) -> PairLabel:

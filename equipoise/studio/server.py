@@ -69,10 +69,10 @@ def open_browser(address: str) -> None:
 class _Server(uvicorn.Server):
     """A server that tells its streams to end when it stops: an open one would keep it waiting."""
 
-    def __init__(self, app: object, stopping: asyncio.Event, started: Callable[[], None]) -> None:
+    def __init__(self, app: Callable[..., object], stopping: asyncio.Event, started: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]
+                app,
                 loop="asyncio",
                 ws="none",
                 lifespan="on",

@@ -1,4 +1,4 @@
-"""A process beside the studio that answers one question about a run before it is started, and ends: it imports torch.
+"""A process next to the studio that answers one question about a run before it is started, and ends: it imports torch.
 
     python -m equipoise.studio.start_process catalog
     python -m equipoise.studio.start_process preview [--trust-code] < settings.json

@@ -99,7 +99,7 @@ def of_rank(saved: Checkpoint, world: World, *, reseed: bool) -> Checkpoint:
     if ranks["size"] != world.size and not reseed:
         raise CheckpointError(
             f"this checkpoint is of {ranks['size']} process{'es' * (ranks['size'] > 1)}, and the run would have "
-            f"{world.size}; give --devices {ranks['size']}, or --reseed to go on with new random numbers"
+            f"{world.size}; give --devices {ranks['size']}, or --reseed to continue with new random numbers"
         )
     values = {name: value for name, value in saved.values.items() if name != RANKS}
     if 0 < world.rank < ranks["size"]:

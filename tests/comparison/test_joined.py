@@ -171,7 +171,7 @@ def test_a_job_that_takes_down_its_machines_fails_and_the_others_go_on(
 
 
 def test_a_job_that_was_taken_over_is_left_to_the_other_process(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
-    """The code of a lost claim is no failure; whoever has the job ends it."""
+    """The code of a lost claim is no failure; the process that has the job ends it."""
     name = names(tiny)[2]
     process = join_jobs(tiny, folder, InThisProcess(codes={name: 75}))
     for _ in range(6):

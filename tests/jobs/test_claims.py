@@ -1,4 +1,4 @@
-"""Claims: one holder at a time, lost ones are taken over, and whoever lost one stops without writing."""
+"""Claims: one holder at a time, lost ones are taken over, and a holder that lost one stops without writing."""
 
 import dataclasses
 import errno

@@ -172,11 +172,11 @@ def test_what_cannot_be_done_is_refused_with_a_reason(
 
 def test_outputs_on_request_change_neither_weights_nor_the_schedule_of_the_others() -> None:
     settings = {"controller": PlugSpec("plateau", {"patience": 0.1})}
-    plain, asked = assembled({}, **settings), assembled({}, **settings)
+    plain, requested = assembled({}, **settings), assembled({}, **settings)
     outputs = [RunRequest(action, text="x" if action == "note" else "") for action in ("sample", "evaluate", "note")]
-    asked.plan = dataclasses.replace(asked.plan, requests=Source(dict.fromkeys((3, 7, 15, 31), outputs)))
-    usual, more = list(train(plain)), list(train(asked))
-    assert weights(plain) == weights(asked)
+    requested.plan = dataclasses.replace(requested.plan, requests=Source(dict.fromkeys((3, 7, 15, 31), outputs)))
+    usual, more = list(train(plain)), list(train(requested))
+    assert weights(plain) == weights(requested)
     assert of(Turned, usual) == of(Turned, more)
     for kind, steps in ((Sampled, {0, 20, 40}), (Evaluated, {15, 30, 40})):
         assert [event.step for event in of(kind, usual)] == sorted(steps)
@@ -215,10 +215,10 @@ def test_an_empty_folder_of_requests_changes_no_byte(tmp_path: Path) -> None:
         if name == "with":
             (folder / REQUESTS_FOLDER).mkdir()
         list(events)
-    without, beside = tmp_path / "without", tmp_path / "with"
+    without, with_folder = tmp_path / "without", tmp_path / "with"
     assert not (without / REQUESTS_FOLDER).exists()
-    assert log_without_times(without) == log_without_times(beside)
-    assert final_bytes(without) == final_bytes(beside)
+    assert log_without_times(without) == log_without_times(with_folder)
+    assert final_bytes(without) == final_bytes(with_folder)
     state = (without / "checkpoints" / f"step-{STEPS:08d}" / "state.json").read_text()
     assert "manual" not in state
     assert "requested_saves" not in state

@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reseed",
         action="store_true",
-        help="go on with new random numbers, which another number of processes needs: the run is then no longer the "
+        help="continue with new random numbers, which another number of processes needs: the run is then no longer the "
         "one that would have been without the interruption",
     )
     add_follow_flags(parser)
