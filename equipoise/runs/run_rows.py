@@ -79,7 +79,7 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
             data=plug_name(experiment.get("data")),
             controller=plug_name(experiment.get("controller")),
             step=log.step,
-            steps=_whole(started.get("steps")) or _whole(experiment.get("steps")),
+            steps=_whole(experiment.get("steps")) or _whole(started.get("steps")),  # resume --steps changes the former
             images=log.images,
             seconds=_seconds(log, finished),
             state=_state(finished, is_held=is_held, problem=problem),

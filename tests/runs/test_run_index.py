@@ -43,6 +43,13 @@ def test_the_rows_of_a_folder(root: Path) -> None:
     json.dumps(row_to_json(row), allow_nan=False)
 
 
+def test_a_resumed_run_has_its_new_length(root: Path) -> None:
+    path = root / "a" / "experiment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 60}))
+    append(root / "a", event="resumed", step=40, images=1280)
+    assert RunIndex(root).row("a").steps == 60
+
+
 def test_a_folder_that_is_a_run_is_shown_alone(root: Path) -> None:
     index = RunIndex(root / "a")
     assert index.names() == ["a"]
