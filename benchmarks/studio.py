@@ -8,9 +8,9 @@ readings, 33,333 changes of a knob and 100 evaluations is written to a temporary
 request to the last answer of a page that has just been opened (table of runs, details, timeline, the nine curves that
 are on the screen first). Following: from the moment when a line is in the log to the message on the stream, 60 lines at
 random times. Memory: the largest resident set after that log and 300 finished runs. Size: the installed files of the
-packages that the extra adds. Speed: a small network is trained on one thread, in pairs, once while a studio shows it, with an
-open page (which asks for everything at each news, as the page does) and once alone, in turn; the seconds are those of
-the log.
+packages that the extra adds. Speed: a small network is trained on one thread, in pairs, once while a studio shows it,
+with an open page (which asks for everything at each news, as the page does), and once alone, in turn; the seconds are
+those of the log.
 
 Aims (issue 19): opened within 1 s, followed within 0.5 s, 150 MB, 10 MB, 3 % of the speed.
 """
