@@ -8,6 +8,7 @@ EquipoiseError           a problem that the user can solve; one line that names 
 │   └── UndefinedMetricError  too few samples or reals for a metric, or reals of a kind that cannot answer its question
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
 │   ├── UnknownRunError      a name of a run that does not exist in a folder of runs
+│   ├── NewerFormatError     a run that a newer version of this package has written
 │   └── LostProcessError     a process of a run of several processes that ended while others waited for it
 └── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
@@ -62,6 +63,10 @@ class UnknownRunError(RunError):
 
     def __init__(self, name: str, root: Path) -> None:
         super().__init__(f"there is no run '{name}' in {root}; list the runs with: equipoise runs {shell_path(root)}")
+
+
+class NewerFormatError(RunError):
+    """A run in a format that a newer version of this package writes; the message says how to update."""
 
 
 class LostProcessError(RunError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from equipoise.core import catalog
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.settings import Experiment
-from equipoise.runs.migration import FORMAT, migrate_experiment
+from equipoise.runs.migration import describe_newer_format, migrate_experiment
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
 
@@ -18,15 +18,13 @@ def parse_experiment(values: Mapping[str, object], source: str) -> Experiment:
 
     Raises UnknownNameError or SettingError, naming `source` and the key.
     """
+    if problem := describe_newer_format(values, source):
+        raise SettingError(problem)
     values = migrate_experiment(values)
     names = {field.name for field in dataclasses.fields(Experiment)}
     for name in values:
         if name not in names:
             raise UnknownNameError("setting", name, names, f"in {source}")
-    if (version := values.get("format", FORMAT)) != FORMAT:
-        raise SettingError(
-            f"{source} has format {version}, newer than this version reads ({FORMAT}); upgrade equipoise"
-        )
     experiment: Experiment = catalog.construct(Experiment, values, source, source=source)
     return experiment
 

@@ -73,6 +73,25 @@ def migrate_experiment(values: Mapping[str, object]) -> dict[str, object]:
     return result
 
 
+def describe_newer_format(values: Mapping[str, object], source: str) -> str:
+    """Return why this version cannot read an experiment, and how to update, in one line; "" if it can.
+
+    `source`: the file that the values are from. Call it first: in a newer format, names have other meanings.
+    """
+    version = values.get("format", FORMAT)
+    if type(version) is not int:
+        return f"{source} has the format {version!r}, which is not a whole number; restore the original file"
+    if version <= FORMAT:
+        return ""
+    versions = values.get("versions")
+    writer = versions.get("equipoise") if isinstance(versions, Mapping) else None
+    written = f", and was written by equipoise {writer}" if isinstance(writer, str) else ""
+    return (
+        f"{source} has format {version}, newer than this version reads ({FORMAT}){written}; update with: "
+        "pip install --upgrade equipoise"
+    )
+
+
 def migrate_event(line: Mapping[str, object]) -> dict[str, object]:
     """Return a line of events.jsonl in the current format."""
     result = dict(line)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.errors import RunError, resume_command
-from equipoise.runs.migration import migrate_event, migrate_experiment
+from equipoise.errors import NewerFormatError, RunError, resume_command
+from equipoise.runs.migration import describe_newer_format, migrate_event, migrate_experiment
 
 EXPERIMENT_FILE = "experiment.json"
 EVENTS_FILE = "events.jsonl"
@@ -52,7 +52,10 @@ class Run:
         return self.folder / CHECKPOINTS_FOLDER
 
     def experiment(self) -> dict[str, object]:
-        """Read experiment.json in the current format. Raises RunError if it cannot be read."""
+        """Read experiment.json in the current format.
+
+        Raises RunError if it cannot be read, NewerFormatError if a newer version has written it.
+        """
         path = self.folder / EXPERIMENT_FILE
         try:
             values = json.loads(path.read_text())
@@ -64,6 +67,8 @@ class Run:
             raise RunError(f"{path} cannot be read: {error}; restore the original file") from error
         if not isinstance(values, dict):
             raise RunError(f"{path} is not a table of settings; restore the original file")
+        if problem := describe_newer_format(values, str(path)):
+            raise NewerFormatError(problem)
         return migrate_experiment(values)
 
     def lines(self, event: str | None = None) -> list[EventLine]:
@@ -152,7 +157,11 @@ def _not_a_run(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """Summary of a run in one row. `state`: unfinished, finished (with reason and verdict), interrupted, or damaged."""
+    """Summary of a run in one row.
+
+    `state`: unfinished, finished (with reason and verdict), interrupted, damaged, or newer: of a format that this
+    version does not read.
+    """
 
     name: str
     model: str | None = None
@@ -167,6 +176,8 @@ def summarize_run(run: Run) -> RunSummary:
     try:
         experiment, lines = run.experiment(), run.lines()
         run.check_types()
+    except NewerFormatError as error:
+        return RunSummary(run.name, state=f"newer: {error}")
     except RunError as error:
         return RunSummary(run.name, state=f"damaged: {error}")
     model, data = (_plug_name(experiment.get(key)) for key in ("model", "data"))

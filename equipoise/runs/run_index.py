@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from equipoise.errors import RunError, UnknownRunError, shell_path
+from equipoise.errors import NewerFormatError, RunError, UnknownRunError, shell_path
 from equipoise.runs.annotations import ANNOTATIONS_FILE
 from equipoise.runs.finding_periods import FindingPeriods
 from equipoise.runs.folders import is_held
@@ -80,7 +80,11 @@ class RunIndex:
         return list(self.runs())
 
     def run(self, name: str) -> Run:
-        """Return the run with an id. Raises UnknownRunError if there is none, for instance because it was deleted."""
+        """Return the run with an id.
+
+        Raises UnknownRunError if there is none, for instance because it was deleted, NewerFormatError for a run that
+        this version cannot read.
+        """
         try:
             run = self._listed().get(name)
         except RunError:
@@ -89,6 +93,12 @@ class RunIndex:
             raise UnknownRunError(name, self.root)
         if self._leaves_root(run):
             raise RunError(self._describe_link(run))
+        try:
+            run.experiment()
+        except NewerFormatError:
+            raise
+        except RunError:
+            return run  # what is damaged is said in its row, and the rest can be read
         return run
 
     def open(self, name: str) -> LiveRun:

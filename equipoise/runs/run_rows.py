@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise.core.observations import Finding, Health
-from equipoise.errors import RunError
+from equipoise.errors import NewerFormatError, RunError
 from equipoise.runs.annotations import Annotations, read_annotations
 from equipoise.runs.live_log import LiveLog
 from equipoise.runs.run import EXPERIMENT_FILE, EventLine, Run
@@ -27,9 +27,9 @@ class RunRow:
     """A run in one row. Numbers are of the last event; texts are "" and steps None where the run does not say them.
 
     `state`: running (its log is in use), finished, interrupted (it saved and can be resumed), stopped (it ended without
-    an event: it was killed), or damaged. `reason`: why it finished. `findings`: of the last reading. `updated`,
-    `created`: of log and experiment, in seconds since 1970. `manual`: whether a person held a knob. `disk`: bytes of
-    its folder. `problem`: what cannot be read.
+    an event: it was killed), damaged, or newer (of a format that this version does not read). `reason`: why it
+    finished. `findings`: of the last reading. `updated`, `created`: of log and experiment, in seconds since 1970.
+    `manual`: whether a person held a knob. `disk`: bytes of its folder. `problem`: what cannot be read.
     """
 
     id: str
@@ -63,12 +63,12 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
     problem = log.problem
     try:
         experiment = run.experiment()
+    except NewerFormatError as error:
+        return RunRow(name, state="newer", updated=_modified(log.path), disk=disk, problem=str(error))
     except RunError as error:
         experiment, problem = {}, str(error)
-    try:
-        notes = read_annotations(run.folder)
-    except RunError as error:
-        notes, problem = Annotations(), problem or str(error)
+    notes, damage = _read_notes(run.folder)
+    problem = problem or damage
     with log.lock:
         finished = next(iter(log.events("finished")[-1:]), {}) if _ends(log) else {}
         started = next(iter(log.events("started")), {})
@@ -99,6 +99,14 @@ def make_row(name: str, run: Run, log: LiveLog, *, is_held: bool, disk: int) -> 
             disk=disk,
             problem=problem,
         )
+
+
+def _read_notes(folder: Path) -> tuple[Annotations, str]:
+    """Return what a person noted, and why it cannot be read."""
+    try:
+        return read_annotations(folder), ""
+    except RunError as error:
+        return Annotations(), str(error)
 
 
 def last_health(log: LiveLog) -> Health:

@@ -21,8 +21,9 @@ export async function mount(root, { query }) {
   const ids = (query.get("runs") ?? "").split(",").filter(Boolean);
   /** @type {{runs: Row[]}} */
   const { runs } = await get("/api/runs");
-  const known = ids.filter((id) => runs.some((run) => run.id === id));
-  for (const id of ids) if (!known.includes(id)) notify(`There is no run ${id} any more.`, { kind: "error" });
+  const rows = new Map(runs.map((row) => [row.id, row])), known = ids.filter((id) => (rows.get(id)?.state ?? "newer") !== "newer");
+  for (const id of ids)
+    if (!known.includes(id)) notify(rows.get(id)?.problem ?? `There is no run ${id} any more.`, { kind: "error" });
   const title = h("div", { class: "title" }, h("h1", {}, "Compare runs"), picker(runs, known));
   if (!known.length) {
     fill(root, title, h("p", { class: "empty" }, "Choose two runs or more: what differs, and what it changed, will be shown here."),

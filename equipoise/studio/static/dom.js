@@ -100,7 +100,7 @@ export function segmented(label, options, value, onchange) {
       h("span", {}, text))));
 }
 
-const SHAPES = { running: "▶", finished: "✓", interrupted: "◔", stopped: "■", damaged: "✕",
+const SHAPES = { running: "▶", finished: "✓", interrupted: "◔", stopped: "■", damaged: "✕", newer: "↥",
   healthy: "●", unhealthy: "▲", diverged: "✕", unknown: "○" };
 
 /** A word with a shape in front of it. @param {string} state a state or a verdict */

@@ -23,8 +23,8 @@ const COLUMNS = {
     row.tags.map((tag) => h("span", { class: "chip" }, tag)),
       row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "manual"),
     row.archived && h("span", { class: "chip" }, "archived"),
-      (row.problem || row.note)
-        && h("small", { class: "muted clip", title: row.problem || row.note }, row.problem || row.note)] },
+    row.problem ? h("p", { class: "problem" }, row.problem)
+      : row.note && h("small", { class: "muted clip", title: row.note }, row.note)] },
   state: { title: "State", value: (row) => row.state,
     cell: (row) => h("span", { title: row.reason || null }, badge(row.state)) },
   progress: { title: "Progress", value: (row) => (row.steps ? row.step / row.steps : 0), cell: (row) => [

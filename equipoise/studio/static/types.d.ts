@@ -2,7 +2,7 @@
 
 interface Row {
   id: string; model: string; data: string; controller: string; step: number; steps: number | null; images: number; seconds: number;
-  state: "running" | "finished" | "interrupted" | "stopped" | "damaged"; reason: string; verdict: string;
+  state: "running" | "finished" | "interrupted" | "stopped" | "damaged" | "newer"; reason: string; verdict: string;
   findings: { symptom: string; severity: number; since: number }[];
   best: { metric: string; value: number; step: number } | null;
   updated: number; created: number; tags: string[]; note: string; archived: boolean; manual: boolean; disk: number; problem: string;
