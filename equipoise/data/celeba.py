@@ -23,13 +23,12 @@ from equipoise.data import _download
 from equipoise.data._arrays import ImageStream
 from equipoise.data._files.cache import (
     CachedFolder,
-    Decoding,
     changed_cache,
     check_unchanged,
     decode_source,
     open_cached,
 )
-from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.decoding import Decoded, Decoding
 from equipoise.data._files.listing import File, content_digest, report_write_errors
 from equipoise.data._files.sources import open_folder
 from equipoise.data._images.decoding import decode

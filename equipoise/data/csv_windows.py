@@ -19,12 +19,12 @@ from equipoise.core.printing import printable
 from equipoise.data._arrays import group_by_class
 from equipoise.data._files.cache import (
     CachedFolder,
-    Decoding,
     changed_cache,
     check_unchanged,
     decode_source,
     open_cached,
 )
+from equipoise.data._files.decoding import Decoding
 from equipoise.data._files.listing import top_folder
 from equipoise.data._files.sources import Source
 from equipoise.data._splits import MIN_HELD_OUT, check_held_out

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from equipoise.data._files import cache_writer as cache_writer_module
-from equipoise.data._files.cache import Decoding, describe_changes, fill_cache, load_cached, open_cached
-from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.cache import describe_changes, fill_cache, load_cached, open_cached
+from equipoise.data._files.decoding import Decoded, Decoding
 from equipoise.data._files.listing import content_digest, list_files
 from equipoise.data._files.sources import FolderStorage, open_folder
 from equipoise.data._splits import split_by_digest

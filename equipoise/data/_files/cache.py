@@ -21,15 +21,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from equipoise.core.data import Preparation
 from equipoise.core.files import ending
 from equipoise.core.printing import format_count
-from equipoise.data._files.cache_writer import FORMAT, CacheWriter, DecodingKey, key_digest, names_digest
-from equipoise.data._files.decoding import Decode, decode_files
+from equipoise.data._files.cache_writer import FORMAT, CacheWriter, key_digest, names_digest
+from equipoise.data._files.decoding import Decoding, DecodingKey, decode_files
 from equipoise.data._files.listing import (
     File,
     combined_digest,
@@ -117,27 +116,6 @@ def changed_data(place: Path, change: str) -> str:
 def changed_cache(cache: Path | str) -> DataError:
     """Return the error for an entry of the cache that another program changed or removed after it was written."""
     return DataError(f"the cache {cache} was changed while it was read; run the command again")
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """How the items of a source become rows of the cache.
-
-    `key`: all options of decoding. `decode`: called once for each item. `shape`, `dtype`: of a row. `task`: as
-    progress is reported. `tolerance`: largest share of items that may be skipped; with 0, the first one that cannot be
-    decoded is an error with its own message. `compare`: whether rows are images (C, H, W) of which near-identical ones
-    are counted. `optional`: extensions of formats of which decoders read some variants only; those that they do not
-    read are skipped, however many there are.
-    """
-
-    key: DecodingKey
-    decode: Decode
-    shape: tuple[int, ...]
-    dtype: npt.DTypeLike
-    task: str
-    tolerance: float = 0.05
-    compare: bool = False
-    optional: tuple[str, ...] = ()
 
 
 def fill_cache(source: Source, cache: Path, decoding: Decoding) -> Iterator[Preparation]:

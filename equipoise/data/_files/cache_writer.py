@@ -3,21 +3,18 @@
 import json
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
 
 from equipoise.core.printing import agree, format_count, printable
-from equipoise.data._files.decoding import DecodedFile
+from equipoise.data._files.decoding import DecodedFile, DecodingKey
 from equipoise.data._files.listing import File, combined_digest, content_digest, format_reasons
 
 FORMAT = 2
 """Version of the entries; incremented when their files change."""
-
-DecodingKey = Mapping[str, object]
-"""Options of decoding, as JSON values. They include a version number, incremented when decoding changes."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,31 @@ Decode = Callable[[bytes, str], DecodedArray | Decoded]
 
 Raises DataError, whose message is the reason, for invalid content.
 """
+
+
+DecodingKey = Mapping[str, object]
+"""Options of decoding, as JSON values. They include a version number, incremented when decoding changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the items of a source become rows of the cache.
+
+    `key`: all options of decoding. `decode`: called once for each item. `shape`, `dtype`: of a row. `task`: as
+    progress is reported. `tolerance`: largest share of items that may be skipped; with 0, the first one that cannot be
+    decoded is an error with its own message. `compare`: whether rows are images (C, H, W) of which near-identical ones
+    are counted. `optional`: extensions of formats of which decoders read some variants only; those that they do not
+    read are skipped, however many there are.
+    """
+
+    key: DecodingKey
+    decode: Decode
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    task: str
+    tolerance: float = 0.05
+    compare: bool = False
+    optional: tuple[str, ...] = ()
 
 
 class DecodedFile(NamedTuple):

@@ -10,8 +10,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from equipoise.data._files.cache import Decoding
-from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.decoding import Decoded, Decoding
 from equipoise.data._images.fitting import REDUCING_GAP, backdrop, fit_planes, merge_planes
 from equipoise.data._images.formats import HEIF_ENDINGS, has_pages, open_image, upright
 from equipoise.data._images.image_format import Background, ImageFormat
@@ -56,6 +55,11 @@ def decode(content: bytes, target: ImageFormat) -> Decoded:
     pixels = fit_planes(loaded.planes, target)
     grey = (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all()
     return Decoded(pixels, {"grey": int(grey), **_facts(loaded.size, loaded, target), **_value_facts(pixels)})
+
+
+def decode_pixels(content: bytes, target: ImageFormat) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Decode as `decode` does, without the facts, which take half of the time of small images."""
+    return fit_planes(_load(content, target, halves=1).planes, target)
 
 
 def decode_halves(content: bytes, target: ImageFormat) -> Decoded:

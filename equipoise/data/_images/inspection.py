@@ -10,7 +10,8 @@ from torch import Tensor
 from equipoise.core.data import exhaust
 from equipoise.core.files import ending
 from equipoise.core.inspection import InspectedImage, Inspection
-from equipoise.data._files.cache import CachedFolder, Decoding, decode_source
+from equipoise.data._files.cache import CachedFolder, decode_source
+from equipoise.data._files.decoding import Decoding
 from equipoise.data._files.sources import Source
 from equipoise.data._images.image_format import ImageFormat
 from equipoise.data._images.notes import format_notes

@@ -16,13 +16,12 @@ from equipoise.core.data import Preparation, Split
 from equipoise.core.printing import agree, format_count, format_names
 from equipoise.data._files.cache import (
     CachedFolder,
-    Decoding,
     changed_cache,
     check_unchanged,
     decode_source,
     open_cached,
 )
-from equipoise.data._files.decoding import Decoded
+from equipoise.data._files.decoding import Decoded, Decoding
 from equipoise.data._files.listing import content_digest
 from equipoise.data._files.sources import Source
 from equipoise.data._images.decoding import TASK, can_split, decode, decode_halves
