@@ -128,16 +128,28 @@ class Run:
 def find_runs(folder: Path) -> list[Run]:
     """List the runs directly inside a folder, sorted by name; of a run folder, this run alone.
 
-    Raises RunError if there is no such folder, or it cannot be read.
+    Folders inside that cannot be read are left out. Raises RunError if there is no such folder, or it cannot be read.
     """
-    if (folder / EXPERIMENT_FILE).is_file():
+    if _is_run(folder):
         return [Run(folder)]
     try:
-        inner = sorted(path for path in folder.iterdir() if (path / EXPERIMENT_FILE).is_file())
+        inner = sorted(path for path in folder.iterdir() if _is_run(path))
+    except FileNotFoundError as error:
+        raise RunError(f"there is no folder {folder}; give a folder of runs, such as: equipoise runs runs") from error
+    except NotADirectoryError as error:
+        raise RunError(f"{folder} is a file; give a folder of runs, such as: equipoise runs runs") from error
+    except PermissionError as error:
+        raise RunError(f"no permission to read {folder}; make it readable, or give another folder of runs") from error
     except OSError as error:
-        problem = "there is no folder" if isinstance(error, FileNotFoundError) else f"{error.strerror or error}:"
-        raise RunError(f"{problem} {folder}; give a folder of runs, such as: equipoise runs runs") from error
+        raise RunError(f"{folder} cannot be read: {error.strerror or error}; give another folder of runs") from error
     return [Run(path) for path in inner]
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / EXPERIMENT_FILE).is_file()
+    except OSError:
+        return False
 
 
 def _not_a_run(folder: Path) -> str:

@@ -1,6 +1,8 @@
+import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +90,30 @@ def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(UnknownRunError):
         index.run("a")
     assert index.news() == {}
+
+
+def test_folders_without_permission(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be read hides no others; the folder of all runs is named. The tests may run as root."""
+    (root / "locked").mkdir()
+    is_file, iterdir = Path.is_file, Path.iterdir
+
+    def refuse(path: Path, folder: Path, method: Callable[[Path], object]) -> object:
+        if folder in (path, *path.parents):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return method(path)
+
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(path, root / "locked", is_file))
+    assert RunIndex(root).names() == ["a", "b"]
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(path, root, is_file))
+    monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path, root, iterdir))
+    with pytest.raises(RunError, match=f"no permission to read {root}; make it readable"):
+        RunIndex(root).names()
+
+
+def test_a_file_is_no_folder_of_runs(root: Path) -> None:
+    file = next(root.rglob("events.jsonl"))
+    with pytest.raises(RunError, match=r"events\.jsonl is a file; give a folder of runs"):
+        RunIndex(file).names()
 
 
 def test_rows_follow_the_files(root: Path) -> None:

@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if args.folder is None and not folder.exists():  # before the first run
         folder.mkdir()
     if not folder.is_dir():
-        raise RunError(f"there is no folder {folder}; give a folder of runs, such as: equipoise studio runs")
+        problem = f"{folder} is a file" if folder.is_file() else f"there is no folder {folder}"
+        raise RunError(f"{problem}; give a folder of runs, such as: equipoise studio runs")
     try:
         from equipoise.studio.guard import is_loopback
         from equipoise.studio.server import ServerOptions, open_browser, serve
