@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import Any, Literal
 
 from equipoise.comparison import execution, measurements, plan_runs
 from equipoise.comparison.folder import ComparisonFolder
@@ -26,6 +26,8 @@ COLLAPSE_SYMPTOMS = ("collapse", "mode_collapse", "mode_dropping")
 LAST_FIFTH = 0.8
 """Progress at which the last fifth of a run starts."""
 SECOND_HALF = 0.5
+NOT_FINITE = {repr(value): value for value in (math.nan, math.inf, -math.inf)}
+"""How a line of results.jsonl writes numbers that are not finite."""
 
 RunStatus = Literal["ended", "diverged", "failed", "unfinished"]
 
@@ -209,6 +211,19 @@ def write_results(path: Path, results: Sequence[RunResult]) -> None:
         values = {("looks" if key == "curve" else key): value for key, value in dataclasses.asdict(result).items()}
         lines.append(json.dumps(_to_json(values)) + "\n")
     write_text(path, "".join(lines))
+
+
+def read_results(path: Path) -> list[RunResult]:
+    """Read what `write_results` wrote, in its order."""
+    return [_from_json(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _from_json(line: dict[str, Any]) -> RunResult:
+    values = {name: NOT_FINITE.get(value, value) for name, value in line.items() if not isinstance(value, dict | list)}
+    curve = tuple((int(step), float(score), float(cpu)) for step, score, cpu in line["looks"])
+    also = {name: NOT_FINITE.get(value, value) for name, value in line["also"].items()}
+    sampling = SamplingCost(**line["sampling"]) if line.get("sampling") else None
+    return RunResult(**{**values, "curve": curve, "also": also, "sampling": sampling})
 
 
 def _state(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunStatus:

@@ -1,0 +1,157 @@
+"""GANs, diffusion models and distilled diffusion models in the same CPU seconds of training: which is best at what?
+
+    python benchmarks/rivals.py run                 every missing seed of experiments/compare/rivals.toml; resumes
+    python benchmarks/rivals.py run --seeds 2       one of them
+    python benchmarks/rivals.py collect FOLDER      add the finished seeds of a comparison that was run in another way
+    python benchmarks/rivals.py page                rewrite rivals.md and its figures
+
+Method. The arms, the claims and the budget are those of the plan; the protocol is that of `equipoise compare`
+(docs/how-to/compare.md). A seed counts in a task when all arms have run it. Each seed is a comparison of its own, in
+comparisons/rivals_seedN, so that seeds can be run on different days: the steps that fit into the budget are calibrated
+for each of them. Results, digests included, are in results/rivals.jsonl, a line per run.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from _results import HERE, ROOT, commit, machine, today, write
+
+from equipoise.comparison import cost_figures, model_tables, page, results, run_checks, tables
+from equipoise.comparison.claims import TestedClaim, test_claims
+from equipoise.comparison.conclusions import describe_scope
+from equipoise.comparison.figures import render_sample_grids
+from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
+from equipoise.comparison.job_calls import PRELOADED_MODULES
+from equipoise.comparison.jobs import execute_jobs
+from equipoise.comparison.plan import ComparisonPlan
+from equipoise.comparison.plan_files import load_plan
+from equipoise.comparison.results import RunResult
+from equipoise.comparison.summary import Block, complete_blocks, failed_runs, summarise
+from equipoise.jobs.local import LocalBackend
+
+PLAN = ROOT / "experiments" / "compare" / "rivals.toml"
+RESULTS, MACHINES = HERE / "results" / "rivals.jsonl", HERE / "results" / "rivals_machines.json"
+NOTES = HERE / "rivals_notes.md"
+
+
+def run(seeds: Sequence[int], processes: int) -> None:
+    """Run the plan for each seed without results, and collect them."""
+    plan = load_plan(PLAN)
+    done = {(block[plan.baseline].task, block[plan.baseline].seed) for block in complete_blocks(plan, stored())}
+    for seed in seeds:
+        if all((task, seed) in done for task in plan.tasks):
+            continue
+        folder = ComparisonFolder(ROOT / "comparisons" / f"rivals_seed{seed}")
+        part = dataclasses.replace(plan, seeds=(seed,))
+        run_checks.check_plan(part)
+        part = create_or_open(folder, part, PLAN.read_text())
+        for event in execute_jobs(part, folder, LocalBackend(processes, PRELOADED_MODULES)):
+            failure = f": {event.error}" if event.error else ""
+            print(f"seed {seed}: {event.done} of {event.total} finished{failure}", flush=True)
+        collect(folder)
+
+
+def stored() -> list[RunResult]:
+    """Return the results of all runs so far."""
+    return results.read_results(RESULTS) if RESULTS.exists() else []
+
+
+def collect(folder: ComparisonFolder) -> None:
+    """Add the complete seeds of a comparison to the stored results; draw its samples if there are none yet."""
+    page.write_report(folder)
+    plan = open_comparison(folder).plan
+    runs = results.load_results(plan, folder)
+    blocks = complete_blocks(plan, runs)
+    summary = summarise(plan, runs)
+    new = [result for block in blocks for result in block.values()]
+    names = {result.name for result in new}
+    results.write_results(RESULTS, [*(old for old in stored() if old.name not in names), *new])
+    machines = json.loads(MACHINES.read_text()) if MACHINES.exists() else []
+    line = f"{machine()}; commit {commit()}; {today()}"
+    MACHINES.write_text(json.dumps(list(dict.fromkeys([*machines, line])), indent=1) + "\n")
+    for grid in render_sample_grids(folder, summary, blocks) if summary else []:
+        path = HERE / f"rivals_{grid.setting}.png"
+        if not path.exists():
+            path.write_bytes(grid.wide)
+    print(f"{len(new)} results from {folder.path}")
+
+
+def write_page() -> None:
+    """Write rivals.md, and the figure of quality against the cost of a sample."""
+    plan, runs = load_plan(PLAN), stored()
+    summary = summarise(plan, runs)
+    if summary is None:
+        raise SystemExit("no seed has been run by all arms; run: python benchmarks/rivals.py run")
+    blocks = complete_blocks(plan, runs)
+    (HERE / "rivals_cost.png").write_bytes(cost_figures.plot_sampling_cost(plan, blocks))
+    claims = test_claims(plan, blocks)
+    count = {task: sum(block[plan.baseline].task == task for block in blocks) for task in plan.tasks}
+    seeds = ", ".join(f"{task} {number} of {len(plan.seeds)}" for task, number in count.items())
+    budget = "tasks and seeds, and the CPU seconds of training that the plan says"
+    write(
+        HERE / "rivals.md",
+        "# GANs, diffusion, and diffusion distilled into one step",
+        f"`python benchmarks/rivals.py`; seeds: {seeds}. Machines: {' | '.join(json.loads(MACHINES.read_text()))}. "
+        "Method: docstring of the script; the plan is experiments/compare/rivals.toml.",
+        *([NOTES.read_text().strip()] if NOTES.exists() else []),
+        f"## The claims\n\n{describe_scope(summary, budget)}",
+        model_tables.claims_table(claims).markdown().partition("\n\n")[2],
+        "## Quality against the cost of a sample",
+        "![Score over CPU seconds per 1,000 samples](rivals_cost.png)",
+        "Each point is an arm; lines connect arms that sample from the same runs.",
+        *samples(plan),
+        *measured_tables(plan, runs, blocks),
+        *(section(claim) for claim in claims),
+    )
+
+
+def samples(plan: ComparisonPlan) -> list[str]:
+    """Return the pictures of the samples of every arm, a task each."""
+    paths = {task: HERE / f"rivals_{task}.png" for task in plan.tasks}
+    pictures = [
+        f"![Samples of every arm, {task}]({path.name})\n\n{task}: not selected, the best arm first."
+        for task, path in paths.items()
+        if path.exists()
+    ]
+    return ["## Samples", *pictures] if pictures else []
+
+
+def measured_tables(plan: ComparisonPlan, runs: Sequence[RunResult], blocks: Sequence[Block]) -> list[str]:
+    """Return the tables of quality, cost and all metrics as Markdown."""
+    summary = summarise(plan, runs)
+    assert summary is not None
+    parts = [
+        tables.quality_table(summary),
+        tables.settings_table(summary),
+        model_tables.cost_table(plan, blocks, failed_runs(plan, blocks)),
+        tables.metrics_table(summary, blocks),
+        model_tables.models_table(plan, blocks),
+    ]
+    return [part.markdown() for part in parts]
+
+
+def section(tested: TestedClaim) -> str:
+    """Return a claim, its verdict and the table of its pairs as Markdown."""
+    heading, _, table = model_tables.claim_table(tested).markdown().partition("\n\n")
+    return f"{heading}\n\n{tested.claim.text} **{tested.verdict}**\n\n{table}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "collect", "page"))
+    parser.add_argument("folders", nargs="*", type=Path, help="of `collect`: folders of comparisons")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: all seeds of the plan")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at once")
+    args = parser.parse_args()
+    if args.command == "run":
+        run(args.seeds or load_plan(PLAN).seeds, args.processes)
+    for folder in args.folders:
+        collect(ComparisonFolder(folder))
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
