@@ -46,7 +46,8 @@ class World:
         if self.size == 1:
             return values
         padded = values.new_zeros((self.size, *values.shape))
-        padded = padded.index_copy(0, torch.tensor([self.rank], device=values.device), values[None])
+        place = torch.full((1,), self.rank, device=values.device)  # unlike torch.tensor, without waiting for the device
+        padded = padded.index_copy(0, place, values[None])
         return _sum_of_ranks(padded).flatten(0, 1)
 
     def own_part(self, values: Tensor) -> Tensor:

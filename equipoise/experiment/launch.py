@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from equipoise.core.events import Event, Finished
+from equipoise.core.events import Event, Finished, Skipped
 from equipoise.core.validation import as_path
 from equipoise.errors import (
     CheckpointError,
@@ -26,7 +26,7 @@ from equipoise.experiment.assembly import (
     seed_of_rank,
 )
 from equipoise.experiment.completion import check_data_location, complete, with_moved_data
-from equipoise.experiment.data_record import record_data
+from equipoise.experiment.data_record import record_data, record_skipped
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.final_weights import write_final_weights
 from equipoise.experiment.memory_errors import memory_errors
@@ -91,11 +91,10 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
 
     Raises LostProcessError if rank 0 ended without a word and this process is the one to report it.
     """
-    folder = None
     with connect(environment_size()) as connection:
         try:
             shared = SharedRun.receive(connection.world)
-            folder = shared.folder
+            connection.folder = shared.folder
             training = assemble_together(shared, connection.world, interrupted)
             _prepare(training, shared, connection.world.share_text(NO_CHECKPOINT))
             ready()
@@ -103,8 +102,7 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
                 follow(training)
         except LostProcessError as error:
             if connection.is_orphan():
-                then = f"; resume with: {resume_command(folder)}" if folder is not None else ""
-                raise LostProcessError(f"process 0 of {connection.world.size} has ended{then}") from error
+                raise LostProcessError(connection.loss_message()) from error
         except Exception as error:
             connection.report(str(error).partition("\n")[0] or type(error).__name__)
 
@@ -278,6 +276,8 @@ def _record_events(training: Training, experiment: Experiment, log: Log) -> Iter
         for event in train(training):
             if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
                 write_final_weights(training, log.run.folder)
+            if isinstance(event, Skipped):
+                record_skipped(log.run.folder, event.files)
             log.record(event)
             yield event
 

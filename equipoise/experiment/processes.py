@@ -72,6 +72,11 @@ def check_shares(experiment: Experiment) -> None:
         raise SettingError(
             f"batch_size = {batch_size} cannot be divided among {size} processes; use --batch-size {choice}"
         )
+    device, _, number = (experiment.device or "auto").partition(":")
+    if size > 1 and number:
+        raise SettingError(
+            f"device = {experiment.device} names one GPU, and {size} processes use one each; use --device {device}"
+        )
     if size > 1 and experiment.compile:
         raise SettingError(f"compile = true works with one process, not with {size}; omit --compile")
 
@@ -88,11 +93,16 @@ def one_share(experiment: Experiment) -> Experiment:
 
 @dataclass(slots=True)
 class Connection:
-    """The connection of this process to the others. `store`: texts that all can read; None without others."""
+    """The connection of this process to the others. `store`: texts that all can read; None without others.
+
+    `folder`: of the run, for messages. `parent`: the process that started this one for the run; None if the user did.
+    """
 
     world: "World"
     store: "Store | None" = None
     children: Sequence["subprocess.Popen[bytes]"] = ()
+    folder: Path | None = None
+    parent: int | None = None
 
     def report(self, problem: str) -> None:
         """Leave a message for rank 0 why this process ends."""
@@ -114,16 +124,41 @@ class Connection:
             time.sleep(0.1)
         return f"another of the {self.world.size} processes of this run has ended"
 
+    def loss_message(self) -> str:
+        """Return in one line what is known about a process that has ended, and how to resume the run."""
+        size, folder = self.world.size, self.folder
+        what = f"process 0 of {size} has ended" if self.world.rank else self.cause()
+        has_checkpoint = folder is not None and (folder / "checkpoints").is_dir()
+        return f"{what}; resume with: {resume_command(folder)}" if folder is not None and has_checkpoint else what
+
     def is_orphan(self) -> bool:
-        """Whether rank 0 has ended without a word, and this process is the one to report it."""
+        """Whether rank 0 has ended without a word, and this process is the one to report it.
+
+        Where rank 0 started this process, it has not ended while it runs, even if a full disk keeps it from saying so.
+        """
         deadline = time.monotonic() + PATIENCE
         with suppress(RuntimeError):
-            while self.store is not None and time.monotonic() < deadline:
+            while self.store is not None and time.monotonic() < deadline and not self.has_lost_parent:
                 if self.store.check([ENDED]):
                     return False
                 time.sleep(0.1)
+            if RENDEZVOUS in os.environ and not self.has_lost_parent:
+                return False
             return self.store is not None and self.store.add(REPORTED, 1) == 1
         return True
+
+    @property
+    def has_lost_parent(self) -> bool:
+        """Whether the process that started this one for the run has ended."""
+        return self.parent is not None and os.getppid() != self.parent
+
+    def has_lost(self) -> bool:
+        """Whether another process is known to have ended, or to be about to, before the end of the run."""
+        if self.has_lost_parent or any(child.poll() for child in self.children):
+            return True
+        with suppress(RuntimeError):
+            return self.store is not None and self.store.check([ENDED if self.world.rank else PROBLEM])
+        return False
 
 
 @contextmanager
@@ -139,13 +174,13 @@ def connect(size: int, folder: Path | None = None) -> Iterator[Connection]:
         return
     with ExitStack() as stack:
         connection = _join(stack, size)
+        connection.folder = folder
         try:
             yield connection
         except LostProcessError as error:
             if connection.world.rank:
                 raise
-            then = f"; resume with: {resume_command(folder)}" if folder and (folder / "checkpoints").is_dir() else ""
-            raise RunError(f"{connection.cause()}{then}") from error
+            raise RunError(connection.loss_message()) from error
 
 
 def _join(stack: ExitStack, size: int) -> Connection:
@@ -157,8 +192,11 @@ def _join(stack: ExitStack, size: int) -> Connection:
 
     from equipoise.core.world import World
 
+    if distributed.is_initialized():
+        raise RunError("this process is already connected to others by torch.distributed; start a new process")
     children: list[subprocess.Popen[bytes]] = []
     rank, file = int(os.environ.get("RANK", "0")), os.environ.get(RENDEZVOUS)
+    parent = os.getppid() if "RANK" in os.environ else None
     if "RANK" not in os.environ:
         file = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-"))) / "store")
         children = [_start(other, size, file) for other in range(1, size)]
@@ -168,19 +206,21 @@ def _join(stack: ExitStack, size: int) -> Connection:
         store = distributed.FileStore(file, size)  # type: ignore[attr-defined]
     else:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-    connection = Connection(World(rank, size), PrefixStore("equipoise", store), children)
+    connection = Connection(World(rank, size), PrefixStore("equipoise", store), children, parent=parent)
     if rank == 0:
         stack.callback(_say_goodbye, connection)
-    backend = "gloo"
     if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        threading.Thread(target=_watch, args=(connection, os.getppid()), daemon=True).start()
+    if uses_nccl := torch.cuda.is_available() and distributed.is_nccl_available():
+        has_left = threading.Event()
+        stack.callback(has_left.set)
+        threading.Thread(target=_watch, args=(connection, has_left), daemon=True).start()
+    backend = "cpu:gloo,cuda:nccl" if uses_nccl else "gloo"
     try:
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except RuntimeError as error:
         raise LostProcessError("another process of this run has not started") from error
-    stack.callback(_disconnect)
+    stack.push(_Disconnection(uses_nccl))
     return connection
 
 
@@ -210,11 +250,21 @@ def _say_goodbye(connection: Connection) -> None:
             connection.store.set(ENDED, "1")
 
 
-def _disconnect() -> None:
-    from torch import distributed
+@dataclass(frozen=True, slots=True)
+class _Disconnection:
+    """Closes the connection at the end of a context; after an error not the one of NCCL between GPUs.
 
-    with suppress(RuntimeError):
-        distributed.destroy_process_group()
+    Closing that one waits for processes that may have ended; they notice the end of this one.
+    """
+
+    uses_nccl: bool
+
+    def __call__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        from torch import distributed
+
+        if kind is None or not self.uses_nccl:
+            with suppress(RuntimeError):
+                distributed.destroy_process_group()
 
 
 def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
@@ -228,12 +278,10 @@ def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
             child.wait()
 
 
-def _watch(connection: Connection, parent: int) -> None:
-    """End this process if another one on this machine is gone and an exchange between GPUs does not notice it."""
-    while True:
-        time.sleep(1.0)
-        if any(child.poll() for child in connection.children) or os.getppid() != parent:
-            time.sleep(3 * PATIENCE)
-            if connection.world.rank == 0:
-                print(f"equipoise: {connection.cause()}", file=sys.stderr)
+def _watch(connection: Connection, has_left: threading.Event) -> None:
+    """End this process if another one is gone, and an exchange between GPUs, which does not notice it, goes on."""
+    while not has_left.wait(1.0):
+        if connection.has_lost() and not has_left.wait(PATIENCE):
+            if connection.world.rank == 0 or connection.is_orphan():
+                print(f"equipoise: {connection.loss_message()}", file=sys.stderr, flush=True)
             os._exit(2)

@@ -19,7 +19,7 @@ from equipoise.core.world import World
 class StopSignal:
     """Whether any process wishes to stop. `is_wished`: by this one; sent with the gradients of the next update.
 
-    On a GPU the answer belongs to the step before the last: nobody waits for the step whose kernels still run.
+    On a GPU the answer is that of the update before the last one: nobody waits for kernels of the last one.
     """
 
     is_wished: bool = False
@@ -51,8 +51,9 @@ def reduce_update(
 ) -> PhaseRecord:
     """Replace the gradients of `weights`, and the buffers of networks, by their means; return the record of all shares.
 
-    A weight that has a gradient in no process keeps none; in one that lacks it, the gradient counts as zero. Losses
-    become means, logits (B / size, ...) those of the whole batch, in the order of ranks.
+    A weight that has a gradient in no process keeps none; in one that lacks it, the gradient counts as zero. To know
+    which, a phase that leaves out weights waits for a GPU; no other does. Losses become means, logits (B / size, ...)
+    those of the whole batch, in the order of ranks.
     """
     has_gradient = [weight.grad is not None for weight in weights]
     gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
@@ -61,7 +62,7 @@ def reduce_update(
     scalars = torch.stack([value.float() for value in (*total, *record.terms.values())]) if total else None
     logits = {name: value for name in ("logit_real", "logit_fake") if (value := getattr(record, name)) is not None}
     means = [*gradients, *_buffers(networks), *([] if scalars is None else [scalars])]
-    flags = torch.tensor([*has_gradient, stop.is_wished], dtype=torch.float32, device=device)
+    flags = _on_device([*has_gradient, stop.is_wished], device)
     sums = [flags, *(_in_own_place(world, value.float()) for value in logits.values())]
     _reduce(world, means, sums)
     stop.receive(flags[-1])
@@ -74,6 +75,12 @@ def reduce_update(
         return record
     terms = dict(zip(record.terms, scalars[1:].unbind(), strict=True))
     return dataclasses.replace(record, total=scalars[0], terms=terms)
+
+
+def _on_device(numbers: Sequence[float], device: torch.device) -> Tensor:
+    """Return numbers as a vector in float32 on a device, without waiting for the kernels of a GPU."""
+    is_gpu = device.type == "cuda"
+    return torch.tensor(numbers, dtype=torch.float32, pin_memory=is_gpu).to(device, non_blocking=is_gpu)
 
 
 def _buffers(networks: Iterable[nn.Module]) -> list[Tensor]:

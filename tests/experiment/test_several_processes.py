@@ -149,6 +149,7 @@ def test_a_checkpoint_has_the_random_state_of_each_process(whole: Path) -> None:
         ({"batch_size": 1}, ("batch_size = 1", "2 processes", "--batch-size 2")),
         ({"compile": True}, ("compile", "one process", "omit --compile")),
         ({"devices": 0}, ("devices = 0", "at least 1")),
+        ({"device": "cuda:1"}, ("device = cuda:1 names one GPU", "2 processes", "--device cuda")),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], parts: tuple[str, ...]) -> None:

@@ -1,25 +1,21 @@
 """One of two processes that train together in tests: reads the name of a check and of a model per line, prints results.
 
-    python rank_process.py FOLDER RANK
-
-A check runs in both processes at once and prints a JSON object, or {"error": …}.
+python rank_process.py FOLDER RANK        see rank_server.py
 """
 
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, distributed
+from rank_server import SIZE, digest, is_shared, serve
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,7 +28,6 @@ from equipoise.training.checkpoint import Checkpoint
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
-SIZE = 2
 WHOLE = 16
 """Samples of a batch; half of a share is the smallest number of samples that a model draws."""
 BATCHES = 20
@@ -41,7 +36,6 @@ TOLERANCE = 1e-4
 SEEDS = (0, 1, 2)
 PROGRESS = (0.0, 0.5, 0.95)
 """Progress of the steps, so that growing networks grow."""
-LIMIT = timedelta(seconds=120)
 
 
 def load_contract() -> ModuleType:
@@ -255,17 +249,6 @@ def agreement(name: str, world: World) -> dict[str, object]:
     }
 
 
-def is_shared(name: str) -> bool:
-    return not name.startswith(("random/", "memory/pool"))
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    result = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        result.update(name.encode() + value.detach().contiguous().numpy().tobytes())
-    return result.hexdigest()
-
-
 def not_finite(name: str, world: World) -> dict[str, object]:
     """Return whether a process knows of a number that is not finite in the data of rank 1."""
     state, shares = start(name, world)
@@ -298,20 +281,5 @@ CHECKS: dict[str, Callable[[str, World], dict[str, object]]] = {
 }
 
 
-def main() -> None:
-    folder, rank = sys.argv[1], int(sys.argv[2])
-    torch.set_num_threads(1)
-    store = distributed.FileStore(f"{folder}/store", SIZE)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=SIZE, timeout=LIMIT)
-    for line in sys.stdin:
-        check, name = line.split()
-        try:
-            result = CHECKS[check](name, World(rank, SIZE))
-        except Exception:
-            result = {"error": traceback.format_exc()}
-        print(json.dumps(result), flush=True)
-    distributed.destroy_process_group()
-
-
 if __name__ == "__main__":
-    main()
+    serve(CHECKS)

@@ -1,9 +1,6 @@
 """Two processes that train together, against one with the whole batch: every model, in two lasting processes."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +11,16 @@ from equipoise.core import catalog
 from equipoise.core.world import ALONE, World, batch_world
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
-SIZE, WHOLE, STEPS = 2, 16, 3
-Check = Callable[[str, str], list[dict[str, Any]]]
+WHOLE, STEPS = 16, 3
+Check = Callable[..., list[dict[str, Any]]]
 
 each = pytest.mark.parametrize("name", catalog.names("models"))
 
 
 @pytest.fixture(scope="module")
-def check(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Check]:
+def check(start_ranks: Callable[[Path], Check]) -> Check:
     """Return a function that runs a check on a model in both processes; returns their results."""
-    folder = tmp_path_factory.mktemp("ranks")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(folder), str(rank)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-
-    def run(check: str, name: str) -> list[dict[str, Any]]:
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{check} {name}\n")
-            process.stdin.flush()
-        results = [json.loads(process.stdout.readline()) for process in processes if process.stdout is not None]
-        assert not any("error" in result for result in results), "\n".join(str(result) for result in results)
-        return results
-
-    yield run
-    for process in processes:
-        process.communicate()
-        assert process.returncode == 0
+    return start_ranks(SCRIPT)
 
 
 @each
