@@ -22,11 +22,12 @@ from equipoise.core.events import (
     Requested,
     Resumed,
     Sensed,
+    Skipped,
     Started,
     Stepped,
     Turned,
 )
-from equipoise.core.printing import printable
+from equipoise.core.printing import MAX_LISTED, agree, format_count, format_more, printable
 from equipoise.report.formatting import format_duration
 
 INTERVAL = 10.0
@@ -218,6 +219,8 @@ class _RareEvents:
                 return _request_text(event)
             case Remedied():
                 return _remedy_text(event)
+            case Skipped():
+                return _skipped_text(event)
             case Finished():
                 return _finished_text(event)
         return ""
@@ -280,6 +283,14 @@ def _remedy_text(event: Remedied) -> str:
     until = f" until step {event.until}" if event.overrides else ""
     symptom = event.finding.symptom.replace("_", " ")
     return f"step {event.step}: {symptom}: {', '.join(actions) or 'no action'}{until}"
+
+
+def _skipped_text(event: Skipped) -> str:
+    """Format damaged files: "step 650: 2 images cannot be used, and were replaced: a.tar/1.jpg (truncated), …"."""
+    count, verb = format_count(len(event.files), "image"), agree(len(event.files), "was", "were")
+    listed = ", ".join(f"{path} ({reason})" for path, reason in list(event.files.items())[:MAX_LISTED])
+    more = format_more(len(event.files) - MAX_LISTED)
+    return f"step {event.step}: {count} cannot be used and {verb} replaced by others: {listed}{more}; see skipped.txt"
 
 
 def _finished_text(event: Finished) -> str:

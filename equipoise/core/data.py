@@ -1,9 +1,9 @@
 """Types of data sets: batches, the description of a sample, and the interface of a data set."""
 
 import dataclasses
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, device
@@ -13,6 +13,8 @@ from equipoise.core.tokens import SentenceDistribution, Vocabulary
 
 T = TypeVar("T")
 D = TypeVar("D", bound="DataSet")
+ReadT = TypeVar("ReadT")
+ReadResultT = TypeVar("ReadResultT", covariant=True)
 Split = Literal["train", "held_out"]
 
 Bound = float | tuple[float, ...]
@@ -170,6 +172,28 @@ class Stream(Protocol):
 
     def batch(self, index: int) -> Any:
         """Return batch number `index`, on the CPU."""
+
+
+class BatchReader(Protocol[ReadResultT]):
+    """What reads the batches of a stream: a small object that is copied to other processes by pickle."""
+
+    def read(self, index: int) -> ReadResultT:
+        """Return what batch number `index` is made of; pure, as a stream is."""
+
+
+@runtime_checkable
+class DecodingStream(Stream, Protocol[ReadT]):
+    """A stream that decodes files when they are drawn, so that several processes may do that at once."""
+
+    @property
+    def reader(self) -> BatchReader[ReadT]:
+        """Reads and decodes the files of a batch."""
+
+    def assemble(self, read: ReadT) -> Batch:
+        """Return the batch, on the CPU, of what its reader returned: `batch(i)` is `assemble(reader.read(i))`."""
+
+    def damaged(self) -> Mapping[str, str]:
+        """Return path -> reason of files that could not be decoded until now, and were replaced by others."""
 
 
 @dataclass(frozen=True, slots=True)

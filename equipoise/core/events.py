@@ -154,6 +154,13 @@ class Saved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped(Event):
+    """Files were drawn that cannot be decoded, and replaced by others. `files`: path -> reason."""
+
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed(Event):
     """The run was resumed from a checkpoint. Earlier events of later steps are superseded."""
 

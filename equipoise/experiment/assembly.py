@@ -13,7 +13,7 @@ import torch
 
 from equipoise.core import catalog
 from equipoise.core.controller import AnyController
-from equipoise.core.data import DataSet, without_balance
+from equipoise.core.data import DataSet, DecodingStream, without_balance
 from equipoise.core.downscaling import with_downscaled_inputs
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
@@ -84,6 +84,7 @@ def assemble(
     precision = optimizers.resolve_precision(experiment.precision or "auto", device, model.mixed_precision)
     source = torch.Generator(device).manual_seed(seed_of_rank(seeds.moment, world.rank))
     state = initial_state(model, knobs, device, precision, source, accumulate=plan.accumulate, world=world)
+    streams = _streams(data, plan.batch_size // world.size, seeds.data)
     pilot = Pilot(
         controller,
         steps=plan.steps,
@@ -95,12 +96,12 @@ def assemble(
     return Training(
         state=state,
         pilot=pilot,
-        streams=_streams(data, plan.batch_size // world.size, seeds.data),
+        streams=streams,
         plan=plan,
         preview=make_preview(model, data, seeds.latents),
         layout=make_sample_layout(model, data, seeds.latents),
         evaluation=_metric_evaluation(model, data, experiment.training_metric, seeds) if world.rank == 0 else None,
-        notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads, model, data)),
+        notes=(*suggestion_reason(experiment, data, device), *_notes(experiment, threads, model, data, streams)),
     )
 
 
@@ -146,12 +147,16 @@ def seed_global_generators(seed: int) -> None:
     random.seed(seed)
 
 
-def _notes(experiment: Experiment, threads: int, model: Model[Knobs], data: DataSet) -> tuple[str, ...]:
+def _notes(
+    experiment: Experiment, threads: int, model: Model[Knobs], data: DataSet, streams: Streams
+) -> tuple[str, ...]:
     """Return what the user should know about the settings of the run."""
     notes = []
     if experiment.devices is not None:
         share = experiment.step_images // experiment.devices
         notes.append(f"{experiment.devices} processes train together, each on {share} samples of a step")
+    if experiment.data_processes and not isinstance(streams.train, DecodingStream):
+        notes.append(f"--data-workers has no effect: '{require(experiment.data, 'data').name}' is decoded beforehand")
     if experiment.threads is not None and experiment.threads > threads:
         notes.append(f"threads = {experiment.threads} is more than the cores of this machine; {threads} used")
     if experiment.budget is not None and experiment.steps is not None:
@@ -189,6 +194,7 @@ def _training_plan(experiment: Experiment, checkpoints: Path | None, interrupted
         save_every=experiment.save_every,
         checkpoints=checkpoints,
         keep_best=experiment.keep == "best",
+        data_processes=experiment.data_processes or 0,
         interrupted=interrupted,
     )
 

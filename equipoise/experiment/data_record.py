@@ -33,6 +33,18 @@ def record_data(folder: Path, data: DataSet) -> None:
         write_text(folder / SKIPPED_FILE, "".join(lines))
 
 
+def record_skipped(folder: Path, files: Mapping[str, str]) -> None:
+    """Add files that were found to be damaged during a run to RUN/skipped.txt, unless they are listed there.
+
+    `files`: path -> reason. Raises OSError if the folder cannot be written.
+    """
+    path = folder / SKIPPED_FILE
+    known = path.read_text().splitlines() if path.exists() else []
+    lines = [f"{printable(file)}\t{printable(reason)}" for file, reason in files.items()]
+    if new := [line for line in lines if line not in known]:
+        write_text(path, "".join(f"{line}\n" for line in (*known, *new)))
+
+
 def skipped_files(data: DataSet) -> Mapping[str, str]:
     """Return path -> reason of each file that a data set does not use; empty for data sets without files."""
     skipped: Callable[[], Mapping[str, str]] | None = getattr(data, "skipped", None)

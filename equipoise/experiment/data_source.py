@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-FolderReader = Literal["image_folder", "csv_windows", "text_lines", "audio_folder"]
+FolderReader = Literal["image_folder", "image_shards", "csv_windows", "text_lines", "audio_folder"]
 FileKind = Literal["image", "array", "container", "table", "sound", "text"]
 KINDS: Mapping[str, FileKind] = {
     **dict.fromkeys(IMAGE_ENDINGS, "image"),
@@ -85,6 +85,12 @@ def is_path(word: str) -> bool:
     return has_path_syntax or (word.partition(":")[0] not in catalog.names("data") and path.exists())
 
 
+def is_shard_pattern(word: str) -> bool:
+    """Return whether a word is a pattern of shards, such as data/train-{0000..0099}.tar or data/*.parquet."""
+    is_pattern = bool(re.search(r"[*?\[]|\{[^{}]*(,|\.\.)[^{}]*\}", word))
+    return is_pattern and ending(word) in (".tar", *PARQUET_ENDINGS) and not Path(word).expanduser().exists()
+
+
 def detect_reader(word: str) -> tuple[FolderReader, Path]:
     """Return the name of the data set that reads a path, and the absolute path.
 
@@ -92,6 +98,8 @@ def detect_reader(word: str) -> tuple[FolderReader, Path]:
     Raises DataError if the path does not exist, or holds nothing that can be read.
     """
     path = Path(word).expanduser().resolve()
+    if is_shard_pattern(word):
+        return "image_shards", Path(os.path.abspath(Path(word).expanduser()))
     kind = KINDS.get(ending(path.name))
     if not path.exists():
         raise DataError(f"there is no {'file' if kind else 'folder'} {word}; check the path")

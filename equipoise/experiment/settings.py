@@ -143,6 +143,15 @@ class Experiment:
         unit="processes",
         maximum=4096,
     )
+    data_processes: int | None = setting(
+        "processes that decode images of image_shards ahead of training; the bytes of a run do not depend on it; "
+        "default: 0: the process that trains decodes them",
+        "--data-workers",
+        metavar="N",
+        minimum=0,
+        maximum=256,
+        unit="processes",
+    )
     threads: int | None = count(
         "CPU threads of a process; default: one for images below 64 pixels, else all cores",
         "--threads",

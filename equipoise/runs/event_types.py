@@ -17,6 +17,7 @@ from equipoise.core.events import (
     Sampled,
     Saved,
     Sensed,
+    Skipped,
     Started,
     Turned,
 )
@@ -55,7 +56,7 @@ def _adapters() -> dict[str, dict[str, TypeAdapter[Any]]]:
     """Return the validators of the fields of each event, by their names in the log."""
     events: tuple[type[Event], ...] = (
         *(Started, Sensed, Turned, Requested, Remedied),
-        *(Evaluated, Sampled, Saved, Resumed, Finished),
+        *(Evaluated, Sampled, Saved, Skipped, Resumed, Finished),
     )
     result: dict[str, dict[str, TypeAdapter[Any]]] = {}
     for event in events:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from equipoise.core.events import (
@@ -61,7 +62,8 @@ class Training:
     `verdict`: verdict of the last reading, updated after a rollback. `restorable`: whether repair may restore the
     weights of this time later. `pending`: whether the evaluation that was due after the last step was aborted, so that
     it is the first thing to do when the run is resumed. `notes`: information for the user about the settings of this
-    run. `requested_saves`: steps of the checkpoints that a person requested.
+    run. `requested_saves`: steps of the checkpoints that a person requested. `damaged`: paths of the files that are
+    known to be damaged.
     """
 
     state: TrainingState
@@ -79,6 +81,7 @@ class Training:
     pending: bool = False
     notes: tuple[str, ...] = ()
     requested_saves: list[int] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -91,7 +94,8 @@ def train(training: Training) -> Iterator[Event]:
         yield from _due_outputs(training, reason)
         reason = "interrupted" if training.pending else reason
     ranks.share_outcome(training, reason)
-    with load_ahead(ranks.own_stream(training.streams.train, state.world), state.device) as stream:
+    share = partial(ranks.own_stream, world=state.world)
+    with load_ahead(training.streams.train, state.device, plan.data_processes, share) as stream:
         while reason is None:
             due = pilot.is_due(state.step + 1)
             record = run_step(state, stream, pilot.knobs, state.step / plan.steps, measure=due)
@@ -100,6 +104,7 @@ def train(training: Training) -> Iterator[Event]:
             if due and state.step % pilot.sense_every == 0:
                 record = outputs.add_probe(training, record)
             reason = yield from _after_step(training, record)
+    yield from outputs.report_damaged(training)
     yield Finished(state.step, state.images, reason, training.verdict, state.seconds)
 
 
@@ -115,6 +120,7 @@ def _after_step(training: Training, record: StepRecord) -> Generator[Event, None
             remedied = _apply_remedy(training, decision.remedy)
             training.verdict = _verdict_after(remedied, training.verdict)
             yield remedied
+        yield from outputs.report_damaged(training)
     requested = yield from apply_requests(training, is_reading=decision is not None)
     stops = "stop" in requested or state.stop.is_set()
     reason = _finish_reason(training) or ("interrupted" if stops else None)

@@ -1,11 +1,12 @@
 """Outputs of a training besides its weights: samples, evaluations of the metric, and probes at readings."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from equipoise.core.data import Stream
-from equipoise.core.events import Evaluated, Sampled
+from equipoise.core.data import DecodingStream, Stream
+from equipoise.core.events import Evaluated, Sampled, Skipped
 from equipoise.core.model import StepRecord
 from equipoise.core.sampling_cost import SamplingCost
 from equipoise.core.timed_sampling import time_sampling
@@ -32,6 +33,16 @@ def unusual_range(stream: Stream) -> dict[str, float]:
     """Return low, high, mean and deviation of the first batch of reals if their range is unusual; otherwise nothing."""
     real = probe.real_samples([stream.batch(0)])
     return {} if real is None else describe_range(real)
+
+
+def report_damaged(training: "Training") -> Iterator[Skipped]:
+    """Report files that were found to be damaged since the last time."""
+    stream = training.streams.train
+    if isinstance(stream, DecodingStream):
+        new = {path: reason for path, reason in stream.damaged().items() if path not in training.damaged}
+        training.damaged.update(new)
+        if new:
+            yield Skipped(training.state.step, training.state.images, new)
 
 
 def sample_grid(training: "Training") -> Sampled:

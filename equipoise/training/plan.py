@@ -43,7 +43,8 @@ class TrainingPlan:
     `seconds` limits the training time, summed over resumes. Progress depends on steps alone, so that schedules do not
     depend on the speed of the machine. `accumulate`: number of batches per update. `checkpoints`: folder of the
     checkpoints. `keep_best`: whether the final weights are those with the best metric, so that each best evaluation is
-    saved. `interrupted`: whether to stop now. `requests`: what a person demands of the running training.
+    saved. `data_processes`: number of processes that read batches of data that is decoded when it is drawn; 0: this
+    process reads them. `interrupted`: whether to stop now. `requests`: what a person demands of the running training.
     """
 
     steps: int
@@ -57,6 +58,7 @@ class TrainingPlan:
     save_every: int | None = None
     checkpoints: Path | None = None
     keep_best: bool = False
+    data_processes: int = 0
     interrupted: Callable[[], bool] = never_interrupted
     requests: RequestSource = NO_REQUESTS
 

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
@@ -121,7 +122,8 @@ def follow(training: "Training") -> FinishReason:
     """Take the steps of a process after rank 0 until rank 0 ends the run; return the reason."""
     state, plan = training.state, training.plan
     reason, knobs = _meet(training)
-    with load_ahead(own_stream(training.streams.train, state.world), state.device) as stream:
+    share = partial(own_stream, world=state.world)
+    with load_ahead(training.streams.train, state.device, plan.data_processes, share) as stream:
         while reason is None:
             state.stop.is_wished = plan.interrupted()
             run_step(state, stream, knobs, state.step / plan.steps)

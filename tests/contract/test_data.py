@@ -103,7 +103,12 @@ def write_lines(folder):
 
 FOLDERS = {
     **{"image_folder": write_pictures, "csv_windows": write_windows, "text_lines": write_lines},
-    **{"paired_folder": write_pairs, "unpaired_folders": write_pairs, "audio_folder": write_sounds},
+    **{
+        "image_shards": write_pictures,
+        "paired_folder": write_pairs,
+        "unpaired_folders": write_pairs,
+        "audio_folder": write_sounds,
+    },
 }
 """Data sets that read a folder, and what writes a small one with at least eight held-out samples."""
 SMALLER = {"oracle": {"words": 50, "train": 500}}
@@ -129,7 +134,7 @@ def build(tmp_path_factory):
             FOLDERS[name](folder)
         if name == "text_lines":
             return catalog.build("data", name, {"file": str(folder / "lines.txt")})
-        return catalog.build("data", name, {"folder": str(folder), "cache": str(place / "cache")})
+        return catalog.build("data", name, {next(iter(options_of(name))): str(folder), "cache": str(place / "cache")})
 
     return built
 

@@ -54,7 +54,7 @@ class ParquetStorage:
         position = self.positions[path]
         with self.lock:
             value = self._group(position)[position.row].as_py()
-        return BytesIO(_image_bytes(value))
+        return BytesIO(image_bytes(value))
 
     def _group(self, position: RowPosition) -> "pa.ChunkedArray":
         """Return the images of a row group; the last few are kept, because items are read in order."""
@@ -90,7 +90,7 @@ def open_parquet(location: Path, files: Sequence[Path], key: str | None) -> Sour
     for number, path in enumerate(files):
         try:
             with pq.ParquetFile(path) as file:
-                column = column or _image_column(file, path, key)
+                column = column or image_column(file, path, key)
                 if column not in file.schema_arrow.names:
                     raise DataError(f"{path} has no column '{printable(column)}', unlike {files[0].name}")
                 prefix = f"{path.relative_to(location).as_posix()}/" if path != location else ""
@@ -118,7 +118,7 @@ def _positions(file: "pq.ParquetFile", number: int, prefix: str) -> dict[str, Ro
     return result
 
 
-def _image_column(file: "pq.ParquetFile", path: Path, key: str | None) -> str:
+def image_column(file: "pq.ParquetFile", path: Path, key: str | None) -> str:
     """Return the name of the column of images. Raises DataError if there is none, or it is not certain."""
     names = [field.name for field in file.schema_arrow if _may_hold_images(field.type)]
     if key is not None:
@@ -161,7 +161,7 @@ def _may_hold_images(kind: "pa.DataType") -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _image_bytes(value: object) -> bytes:
+def image_bytes(value: object) -> bytes:
     """Return the bytes of an image file: of a value, its field `bytes`, or nested lists as a .npy file.
 
     Of several images in one row, the first.
@@ -193,7 +193,7 @@ def _label_columns(file: "pq.ParquetFile", images: str) -> dict[str, list[str]]:
     """Return the values of columns that may be labels, as text; class names in place of their numbers."""
     import pyarrow as pa
 
-    names = _class_names(file.schema_arrow.metadata or {})
+    names = label_names(file.schema_arrow.metadata or {})
     result = {}
     for column in file.schema_arrow:
         kind = column.type
@@ -207,7 +207,7 @@ def _label_columns(file: "pq.ParquetFile", images: str) -> dict[str, list[str]]:
                 continue  # several labels, or numbers such as boxes and embeddings
             values = [value[0] if isinstance(value, list) else value for value in values]
             labels = names.get(column.name, ())
-            result[column.name] = [_label(value, labels) for value in values]
+            result[column.name] = [label_text(value, labels) for value in values]
     return result
 
 
@@ -233,13 +233,13 @@ def read_rows(content: bytes) -> list[dict[str, str]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _label(value: object, names: Sequence[str]) -> str:
+def label_text(value: object, names: Sequence[str]) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
         return names[value]
     return "" if value is None or (value == -1 and names) else str(value)
 
 
-def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+def label_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """Return the class names of each column of type ClassLabel in the description that Hugging Face stores."""
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]

@@ -1,6 +1,9 @@
 """Sizes of images from their headers, and the size at which a data set is decoded by default."""
 
+import io
 import statistics
+from collections.abc import Sequence
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -17,7 +20,12 @@ SIZE_SAMPLE = 256
 
 def default_size(source: Source) -> int:
     """Return the largest default size that the median of the shorter sides reaches, with tolerance 1/8."""
-    sides = [min(size) for size in _sample_sizes(source)]
+    return choose_size(_sample_sizes(source))
+
+
+def choose_size(sizes: Sequence[tuple[int, int]]) -> int:
+    """Return the largest default size that the median of the shorter sides reaches, with tolerance 1/8."""
+    sides = [min(size) for size in sizes]
     middle = statistics.median(sides) if sides else MAX_DEFAULT_SIZE
     return max((size for size in SIZES if size <= min(MAX_DEFAULT_SIZE, middle * 8 / 7)), default=SIZES[0])
 
@@ -43,15 +51,27 @@ def read_size(source: Source, path: str) -> tuple[int, int] | None:
     """Return width and height of an image in pixels, upright, from its header; None if it cannot be read."""
     try:
         with source.open(path) as file:
-            start = file.read(8)
-            file.seek(0)
-            if is_array(start):
-                return _array_size(read_array_header(file).shape)
-            picture = open_image(file)
-            is_rotated = orientation(picture, Image.Image.getexif) in ROTATED
-            return picture.size[::-1] if is_rotated else picture.size
+            return _read_header(file)
     except Exception:  # Decoding reports the reason.
         return None
+
+
+def content_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of an image file in pixels, upright; None if it is damaged."""
+    try:
+        return _read_header(io.BytesIO(content))
+    except Exception:
+        return None
+
+
+def _read_header(file: BinaryIO) -> tuple[int, int]:
+    start = file.read(8)
+    file.seek(0)
+    if is_array(start):
+        return _array_size(read_array_header(file).shape)
+    picture = open_image(file)
+    is_rotated = orientation(picture, Image.Image.getexif) in ROTATED
+    return picture.size[::-1] if is_rotated else picture.size
 
 
 def _array_size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -299,9 +299,17 @@ def _read_side_files(source: Source, files: Sequence[str], suffix: str, by_stem:
 def _side_label(source: Source, path: str) -> str:
     """Return the label in the file of one image; empty if there is none."""
     try:
-        text = _decode_text(source.read(path)).strip()
+        return parse_side_label(source.read(path), path)
+    except (OSError, DataError):
+        return ""
+
+
+def parse_side_label(content: bytes, path: str) -> str:
+    """Return the label in the content of a file of one image, whose path ends with .json or not; empty without one."""
+    try:
+        text = _decode_text(content).strip()
         value = json.loads(text) if path.endswith(".json") else text
-    except (OSError, DataError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return ""
     if isinstance(value, dict):
         return next((_text(value[key]) for key in LABEL_KEYS if value.get(key) is not None), "")
