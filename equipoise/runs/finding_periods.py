@@ -10,6 +10,8 @@ from equipoise.runs.reading_columns import HEALTH
 
 SYMPTOM = re.compile(rb'"symptom": "(\w+)", "severity": "?([-+.\w]+)')
 HEALTHY = b', "health": {"findings": []'
+MARGIN = 256
+"""Bytes by which the place of the health may move from line to line before the whole line is searched."""
 
 
 @dataclass(slots=True)
@@ -44,12 +46,16 @@ class FindingPeriods:
                 self._version, self._row = self._log.version, 0
                 self._periods, self._open = [], {}
             for lines in self._log.read_readings(self._row):
-                hint = 0
+                hint = max(0, lines[0].find(HEALTH) - MARGIN)
+                if all(line.find(HEALTHY, hint) >= 0 for line in lines):
+                    self._row += len(lines)
+                    self._close(())
+                    continue
                 for line in lines:
                     place = line.find(HEALTH, hint)
                     if place < 0:
                         place = line.find(HEALTH)
-                    hint = max(0, place - 256)
+                    hint = max(0, place - MARGIN)
                     self._add(line, place)
                     self._row += 1
             return list(self._periods)

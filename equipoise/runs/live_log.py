@@ -14,20 +14,16 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO
 
+from equipoise.runs.log_lines import SENSED, TURNED, ReadingHeads, TurnRow, parse_readings, parse_turns
 from equipoise.runs.migration import migrate_event
 from equipoise.runs.run import EventLine
 
-READING = re.compile(
-    rb'\{"event": "sensed", "step": (\d+), "images": (\d+), "progress": [^,]+, "seconds": ([-+.\w]+), "loss": \{'
-)
-TURN = re.compile(
-    rb'\{"event": "turned", "step": (\d+), "images": (\d+), "knob": "(\w+)", "by": "([\w .:-]*)", "why": "'
-)
-TURN_END = re.compile(rb'", "from": ([-+.\w]+), "to": ([-+.\w]+)\}$')
-"""Start and end of the lines of which a log has many. Lines of another form are parsed as JSON."""
+ORDERED = re.compile(rb'"(started|resumed|sensed|turned)"|\\u')
+"""Part of the lines that remove others, and of readings and changes of a knob that have another form."""
 CHUNK = 2**18
 """Bytes that are read at once."""
 CHECKED = 64
@@ -47,30 +43,19 @@ class Readings:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def append(self, step: int, images: int, seconds: float, offset: int, length: int) -> None:
-        """Append a row."""
-        self.steps.append(step)
-        self.images.append(images)
-        self.seconds.append(seconds)
-        self.offsets.append(offset)
-        self.lengths.append(length)
+    def extend(self, heads: ReadingHeads, offsets: Sequence[int], lengths: Sequence[int]) -> None:
+        """Append rows."""
+        self.steps.extend(heads.steps)
+        self.images.extend(heads.images)
+        self.seconds.extend(heads.seconds)
+        self.offsets.extend(offsets)
+        self.lengths.extend(lengths)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep some rows only, in order."""
         for name in ("steps", "images", "seconds", "offsets", "lengths"):
             old: array[float] = getattr(self, name)
             setattr(self, name, array(old.typecode, [old[row] for row in rows]))
-
-
-class TurnRow(NamedTuple):
-    """A change of a knob: step, knob, values, the controller or person that made it, and the offset of its line."""
-
-    step: int
-    knob: str
-    before: float
-    after: float
-    by: str
-    offset: int
 
 
 class LiveLog:
@@ -91,8 +76,7 @@ class LiveLog:
         self._identity: tuple[int, int] | None = None
         self.offset = 0
         self._end = b""
-        self._count = 0
-        self.problem = ""
+        self._count = self._damaged = 0
         self._clear_events()
 
     def _clear_events(self) -> None:
@@ -102,6 +86,11 @@ class LiveLog:
         self._odd: dict[int, EventLine] = {}
         self.step = self.images = 0
         self.version += 1
+
+    @property
+    def problem(self) -> str:
+        """The first damaged line, which is left out, and what to do; "" if there is none."""
+        return f"{self.path.name}, line {self._damaged}, is not an event; delete that line" if self._damaged else ""
 
     @property
     def size_in_memory(self) -> int:
@@ -117,10 +106,10 @@ class LiveLog:
         with self.lock:
             before = (self.version, self.offset)
             try:
-                with self.path.open("rb", buffering=0) as file:
+                with self.path.open("rb", buffering=CHUNK) as file:
                     self._check_identity(file.fileno())
                     file.seek(self.offset)
-                    self._read_from(file.fileno())
+                    self._read_from(file)
             except FileNotFoundError:
                 if self._identity is not None:
                     self._clear_file()
@@ -139,58 +128,68 @@ class LiveLog:
                 self._clear_file()
             self._identity = identity
 
-    def _read_from(self, descriptor: int) -> None:
+    def _read_from(self, file: BinaryIO) -> None:
         rest = b""
-        while content := os.read(descriptor, CHUNK):
-            lines = content.split(b"\n")
+        while lines := file.readlines(CHUNK):
             lines[0] = rest + lines[0]
-            rest = lines.pop()
-            self._add_lines(lines)
+            rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
             if lines:
-                self._end = b"\n".join(lines[-2:])[-CHECKED + 1 :] + b"\n"
+                self._add_lines(lines)
+                self._end = b"".join(lines[-2:])[-CHECKED:]
 
     def _add_lines(self, lines: Sequence[bytes]) -> None:
-        """Add complete lines. Most are readings, which are located here, and not parsed."""
-        match, offset, version = READING.match, self.offset, -1
-        for line in lines:
-            if version != self.version:
-                version, rows = self.version, self.readings
-                add_step, add_images, add_seconds = rows.steps.append, rows.images.append, rows.seconds.append
-                add_offset, add_length = rows.offsets.append, rows.lengths.append
-            reading = match(line)
-            if reading and line.endswith(b"}"):
-                step, images = int(reading[1]), int(reading[2])
-                add_step(step)
-                add_images(images)
-                add_seconds(_to_float(reading[3]))
-                add_offset(offset)
-                add_length(len(line))
-                if step > self.step:
-                    self.step, self.images = step, images
-            else:
-                self._add(line, offset)
-            self._count += 1
-            offset += len(line) + 1
-        self.offset = offset
+        """Add complete lines with their line breaks; those of a kind at once, unless their order counts."""
+        *offsets, end = accumulate(map(len, lines), initial=self.offset)
+        kinds = [line[: len(SENSED)] for line in lines]
+        others = [index for index, kind in enumerate(kinds) if kind not in (SENSED, TURNED)]
+        if any(ORDERED.search(lines[index]) for index in others):
+            groups = [[index] for index in range(len(lines))]
+        else:
+            groups = [[index for index, kind in enumerate(kinds) if kind == wanted] for wanted in (SENSED, TURNED)]
+            groups += [[index] for index in others]
+        for group in filter(None, groups):
+            self._add_group(group, lines, offsets)
+        self._count += len(lines)
+        self.offset = end
 
-    def _add(self, line: bytes, offset: int) -> None:
-        """Add a complete line that has not the form of a reading."""
-        if match := TURN.match(line):
-            end = TURN_END.match(line, line.rfind(b'", "from": '))
-            if end:
-                step, images, knob, by = match.groups()
-                values = (_to_float(end[1]), _to_float(end[2]))
-                self._add_turn(TurnRow(int(step), knob.decode(), *values, by.decode(), offset), int(images))
-                return
+    def _add_group(self, group: Sequence[int], lines: Sequence[bytes], offsets: Sequence[int]) -> None:
+        """Add lines of one kind, by their indices; if one has not the form that the log writes, one by one."""
+        chosen, places = [lines[index] for index in group], [offsets[index] for index in group]
+        if chosen[0].startswith(SENSED):
+            is_added = self._add_readings(chosen, places)
+        else:
+            is_added = chosen[0].startswith(TURNED) and self._add_turns(chosen, places)
+        if not is_added and len(group) > 1:
+            for index in group:
+                self._add_group([index], lines, offsets)
+        elif not is_added:
+            self._add(chosen[0], places[0], self._count + group[0] + 1)
+
+    def _add_readings(self, lines: Sequence[bytes], offsets: Sequence[int]) -> bool:
+        heads = parse_readings(lines)
+        if heads is None:
+            return False
+        self.readings.extend(heads, offsets, [len(line) - 1 for line in lines])
+        self._add_step(max(heads.steps), max(heads.images))
+        return True
+
+    def _add_turns(self, lines: Sequence[bytes], offsets: Sequence[int]) -> bool:
+        turns = parse_turns(lines, offsets)
+        if turns is None:
+            return False
+        self.turns += turns.rows
+        self._add_step(max(row.step for row in turns.rows), max(turns.images))
+        return True
+
+    def _add(self, line: bytes, offset: int, number: int) -> None:
+        """Add a line of any form. `number`: of the line in the log, from 1."""
         try:
             event = migrate_event(json.loads(line))
             if not isinstance(event["event"], str) or type(event["step"]) is not int:
                 raise TypeError("an event has a name and a number of steps")
-            self._add_event(event, offset, len(line))
+            self._add_event(event, offset, len(line) - 1)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            self.problem = (
-                self.problem or f"{self.path.name}, line {self._count + 1}, is not an event; delete that line"
-            )
+            self._damaged = min(number, self._damaged or number)
 
     def _add_event(self, event: EventLine, offset: int, length: int) -> None:
         kind, step = event["event"], event["step"]
@@ -198,23 +197,17 @@ class LiveLog:
             self._clear_events()
         elif kind == "resumed":
             self._cut(step)
-        if kind == "sensed":
-            self._odd[offset] = event
-            self.readings.append(step, int(event["images"]), float(event["seconds"]), offset, length)
-            self._add_step(step, int(event["images"]))
-            return
         images = event.get("images")
-        if kind == "turned":
+        if kind == "sensed":
+            heads = ReadingHeads([step], [int(event["images"])], array("d", [float(event["seconds"])]))
+            self.readings.extend(heads, [offset], [length])
+            self._odd[offset] = event
+        elif kind == "turned":
             values = (float(event["from"]), float(event["to"]))
-            turn = TurnRow(step, str(event["knob"]), *values, str(event.get("by", "")), offset)
-            self._add_turn(turn, images if type(images) is int else 0)
-            return
-        self.lines.append(event)
+            self.turns.append(TurnRow(step, str(event["knob"]), *values, str(event.get("by", "")), offset))
+        else:
+            self.lines.append(event)
         self._add_step(step, images if type(images) is int else 0)
-
-    def _add_turn(self, turn: TurnRow, images: int) -> None:
-        self.turns.append(turn)
-        self._add_step(turn.step, images)
 
     def _add_step(self, step: int, images: int) -> None:
         self.step = max(step, self.step)
@@ -307,11 +300,3 @@ class LiveLog:
         with self.path.open("rb") as file:
             file.seek(offset)
             return migrate_event(json.loads(file.read(length)))
-
-
-def _to_float(text: bytes) -> float:
-    """Parse a number of the log, where one that is not finite is a text such as "nan" without its quotes."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -3,16 +3,24 @@
 import json
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pydantic_core import from_json
 
 from equipoise.runs.live_log import LiveLog
 
 LOSSES, SIGNALS, HEALTH = b', "loss": {', b', "signals": {', b', "health": '
-"""Where the parts of the line of a reading begin. The evidence of findings repeats names of signals after them."""
+PARTS: Mapping[str, tuple[bytes, bytes]] = {"loss": (LOSSES, SIGNALS), "signals": (SIGNALS, HEALTH)}
+"""Where parts of the line of a reading begin and end. The evidence of findings repeats names of signals after them."""
 MARGIN = 64
-"""Bytes by which the place of a number may move from line to line before the whole line is searched."""
+"""Bytes by which the place of a part may move from line to line before the whole line is searched."""
 NOWHERE = math.nan
+BOUNDS = ("mean", "min", "max")
+"""Values of a term of the loss over the steps since the reading before, of those that the log has."""
+
+Item = Mapping[str, object]
+"""An object of a line of the log."""
 
 
 @dataclass
@@ -59,16 +67,18 @@ class ReadingColumns:
 
     def _extend(self, names: Sequence[str], lines: Sequence[bytes]) -> None:
         """Append the numbers of some lines to some columns of the same length."""
-        signals = _split(lines, SIGNALS, HEALTH)
-        losses = _split(lines, LOSSES, SIGNALS) if any("." in name for name in names) else []
+        signals = _parse_part(lines, "signals") if any("." not in name for name in names) else []
+        losses = _parse_part(lines, "loss") if any("." in name for name in names) else []
         for name in names:
-            column, key = self._columns[name], json.dumps(name).encode() + b": "
+            column = self._columns[name]
             if name == "reward":  # after the health, at the end of the line
-                column.values.extend(_reward(line, key) for line in lines)
+                column.values.extend(_reward(line) for line in lines)
             elif "." in name:
-                _extend_loss(column, key, losses)
+                terms = [item.get(name) for item in losses]
+                for bound, numbers in zip(BOUNDS, (column.values, column.low, column.high), strict=True):
+                    numbers.extend(_numbers([term if isinstance(term, dict) else {} for term in terms], bound))
             else:
-                _extend_signal(column.values, key, signals)
+                column.values.extend(_numbers(signals, name))
 
     def names(self) -> list[str]:
         """Return the names of the losses and signals that some readings have: of the first, the latest, and a sample.
@@ -106,68 +116,56 @@ class ReadingColumns:
             self._named = 0
 
 
-def _split(lines: Sequence[bytes], begin: bytes, end: bytes) -> list[list[bytes]]:
-    """Return the items of one object of each line: those between `begin` and `end`, at their commas."""
-    result, hint = [], 0
+def _parse_part(lines: Sequence[bytes], name: str) -> list[Item]:
+    """Parse one object of each line, such as its signals; empty where a line has none, or is damaged.
+
+    Only its text is parsed, if all lines have the form that the log writes, else all lines are.
+    """
+    begin, end = PARTS[name]
+    parts, hint, size = [], 0, len(begin) - 1
     for line in lines:
         start = line.find(begin, hint)
         if start < 0:
             start = line.find(begin)
-        stop = line.find(end, start)
         hint = max(0, start - MARGIN)
-        result.append(line[start + len(begin) : stop if stop >= 0 else None].split(b", ") if start >= 0 else [])
-    return result
-
-
-def _extend_signal(values: "array[float]", key: bytes, rows: Sequence[Sequence[bytes]]) -> None:
-    """Append the number after `key` of each row. It is mostly where it was in the row before."""
-    size, place, append = len(key), 0, values.append
-    for items in rows:
-        if place >= len(items) or not items[place].startswith(key):
-            place = _place(items, key)
-            if place >= len(items):
-                append(NOWHERE)
-                continue
-        try:
-            append(float(items[place][size:]))
-        except ValueError:
-            append(_number(items[place], size))
-
-
-def _extend_loss(column: SignalColumn, key: bytes, rows: Sequence[Sequence[bytes]]) -> None:
-    """Append mean, minimum and maximum of a term: the items `"G.total": {"mean": 0.5`, `"min": 0.4`, `"max": 0.6`."""
-    key += b'{"mean": '
-    size, place = len(key), 0
-    for items in rows:
-        if place >= len(items) or not items[place].startswith(key):
-            place = _place(items, key)
-        numbers = (NOWHERE, NOWHERE, NOWHERE)
-        if place < len(items):
-            try:
-                low, high = items[place + 1 : place + 3]
-                numbers = float(items[place][size:]), float(low[7:]), float(high[7:])
-            except ValueError:
-                mean = _number(items[place], size)
-                numbers = mean, mean, mean
-        column.values.append(numbers[0])
-        column.low.append(numbers[1])
-        column.high.append(numbers[2])
-
-
-def _place(items: Sequence[bytes], key: bytes) -> int:
-    """Return the index of the item that begins with a key; the number of items if there is none."""
-    return next((index for index, item in enumerate(items) if item.startswith(key)), len(items))
-
-
-def _reward(line: bytes, key: bytes) -> float:
-    place = line.rfind(key)
-    return NOWHERE if place < 0 else _number(line, place + len(key))
-
-
-def _number(line: bytes, begin: int) -> float:
-    """Parse the number at a place, also one at the end of an object or in quotes, such as "nan"; NaN for others."""
-    text = line[begin : begin + 40].split(b",")[0].split(b"}")[0].strip(b'" ')
+        parts.append(line[start + size : line.find(end, start)] if start >= 0 else b"")
     try:
-        return float(text)
+        items = from_json(b"[" + b",".join(parts) + b"]", cache_strings="keys")
+        if len(items) == len(lines):
+            return items  # type: ignore[no-any-return]
     except ValueError:
+        pass
+    return [_parse_whole(line, name) for line in lines]
+
+
+def _parse_whole(line: bytes, name: str) -> Item:
+    try:
+        item = json.loads(line)[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return item if isinstance(item, dict) else {}
+
+
+def _numbers(items: Sequence[Item], name: str) -> "array[float]":
+    """Return one value of each object; NaN where it is missing or no number."""
+    values = [item.get(name) for item in items]
+    if {float, int}.issuperset(map(type, values)):
+        try:
+            return array("d", values)  # type: ignore[arg-type]
+        except OverflowError:
+            pass
+    return array("d", map(_number, values))
+
+
+def _reward(line: bytes) -> float:
+    key = b'"reward": '
+    place = line.rfind(key)
+    return NOWHERE if place < 0 else _number(line[place + len(key) :].split(b",")[0].split(b"}")[0].strip(b'" '))
+
+
+def _number(value: object) -> float:
+    """Return a number of the log, where one that is not finite is a text such as "nan"; NaN for others."""
+    try:
+        return float(value) if isinstance(value, int | float | str | bytes) and not isinstance(value, bool) else NOWHERE
+    except (ValueError, OverflowError):
         return NOWHERE

@@ -72,7 +72,8 @@ def bin_curves(curves: Mapping[str, CurvePoints], axis: Axis, pixels: int) -> Bi
     No minimum or maximum is lost. Bins without a value of any curve are left out.
     """
     shown = {name: axis.contains(points.steps) for name, points in curves.items()}
-    steps = np.concatenate([points.steps[shown[name]] for name, points in curves.items()] or [np.zeros(0)])
+    distinct = {id(points.steps): points.steps[shown[name]] for name, points in curves.items()}
+    steps = np.concatenate([*distinct.values(), np.zeros(0)])
     if any(points.is_held for points in curves.values()):
         steps = np.concatenate([steps, axis.steps[axis.contains(axis.steps)]])
     x = axis.place(steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from equipoise.core.events import MANUAL, REPAIR
 from equipoise.core.knobs import KnobRange
 from equipoise.runs.knob_record import read_knob_ranges
-from equipoise.runs.live_log import TurnRow
+from equipoise.runs.log_lines import TurnRow
 from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.runs.run_index import LiveRun
 from equipoise.studio.curves import initial_knobs

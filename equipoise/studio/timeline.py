@@ -7,7 +7,7 @@ from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.errors import RunError
 from equipoise.report.formatting import format_count, format_number, symptom_words
 from equipoise.runs.finding_periods import FindingPeriod
-from equipoise.runs.live_log import TurnRow
+from equipoise.runs.log_lines import TurnRow
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EventLine
 from equipoise.runs.run_index import LiveRun
 from equipoise.runs.run_rows import findings_of

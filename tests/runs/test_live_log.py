@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from equipoise.runs import live_log
 from equipoise.runs.live_log import LiveLog
 from equipoise.runs.run import EVENTS_FILE, Run
 
@@ -97,6 +98,61 @@ def test_growing_logs_with_resumes_are_read_like_by_the_reader_that_parses_every
             log.refresh()
     log.refresh()
     assert summary(log) == summary_of_run(path.parent)
+
+
+def odd_text(line: dict[str, object], numbers: random.Random) -> str:
+    """A line as the log writes it, or with its keys in another order, without spaces, or with other texts."""
+    if line["event"] == "turned" and numbers.random() < 0.5:
+        line |= {"why": 'déjà "vu" \ud83d', "to": "inf"}
+    items = list(line.items())
+    if numbers.random() < 0.3:
+        numbers.shuffle(items)
+    return json.dumps(dict(items), separators=numbers.choice([None, None, (",", ":")]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("chunk", [200, 2**18])
+def test_lines_of_any_form_are_read_like_by_the_reader_that_parses_every_line(
+    seed: int, chunk: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_log, "CHUNK", chunk)
+    numbers, log, step = random.Random(seed), LiveLog(path), 0
+    with path.open("w") as file:
+        file.write(json.dumps(started()) + "\n")
+        for _ in range(80):
+            step += 1
+            kind = numbers.choice(["sensed", "sensed", "sensed", "turned", "turned", "saved", "resumed"])
+            if kind == "resumed" and numbers.random() < 0.7:
+                kind = "remedied"
+            step = numbers.randint(0, step) if kind == "resumed" else step
+            line = {"sensed": reading(step), "turned": turn(step, numbers.random())}.get(kind, event(kind, step))
+            file.write(odd_text(dict(line), numbers) + "\n")
+            if numbers.random() < 0.1:
+                file.flush()
+                log.refresh()
+    log.refresh()
+    expected = summary_of_run(path.parent)
+    expected["turned"] = [(*row[:3], float(row[3]), row[4]) for row in expected["turned"]]
+    assert summary(log) == expected
+    assert [log.reading(row) for row in range(len(log.readings))] == Run(path.parent).lines("sensed")
+    parsed = [json.loads(line) for lines in log.read_readings() for line in lines]
+    assert parsed == Run(path.parent).lines("sensed")
+
+
+def test_the_first_damaged_line_is_named_whatever_its_kind(path: Path) -> None:
+    texts = [json.dumps(line) for line in (started(), reading(1), turn(2, 0.5), reading(3), event("saved", 3))]
+    texts[2] = texts[2].replace('"step": 2', '"step": "two"')
+    texts.insert(2, texts[1].replace('"images": 8', '"images": {}'))
+    texts.append('{"event": "saved"}')
+    path.write_text("\n".join(texts) + "\n")
+    log = LiveLog(path)
+    log.refresh()
+    assert log.problem == "events.jsonl, line 3, is not an event; delete that line"
+    assert (list(log.readings.steps), len(log.turns), [line["event"] for line in log.lines]) == (
+        [1, 3],
+        0,
+        ["started", "saved"],
+    )
 
 
 def test_an_incomplete_line_is_read_when_it_is_complete(path: Path) -> None:
