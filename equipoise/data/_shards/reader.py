@@ -68,7 +68,7 @@ class ShardReader:
         shard that is missing or changed, or if many images in a row are damaged.
         """
         stored, order = load_index(self.entry), _order(self)
-        positions = np.arange(index * self.batch_size, (index + 1) * self.batch_size)
+        positions = self._positions(index)
         rows = order.rows(positions)
         pixels = np.empty((len(rows), *self.form.shape), np.uint8)
         for place, result in self._decode(stored, rows):
@@ -82,6 +82,13 @@ class ShardReader:
                 ((_, result),) = self._decode(stored, rows[place : place + 1])
             pixels[place] = result
         return ReadBatch(pixels, stored.rows["label"][rows].astype(np.int64))
+
+    def rows(self, index: int) -> Integers:
+        """Return the rows of the images of batch number `index`, (B,) int64, before damaged ones are replaced."""
+        return _order(self).rows(self._positions(index))
+
+    def _positions(self, index: int) -> Integers:
+        return np.arange(index * self.batch_size, (index + 1) * self.batch_size)
 
     def damaged(self) -> dict[str, str]:
         """Return path -> reason of the images that were found to be damaged until now, by any process."""
