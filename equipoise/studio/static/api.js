@@ -21,8 +21,7 @@ export async function request(path, options = {}) {
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const expired = "The session is not valid. Open the address that `equipoise studio` printed.";
-  throw new ApiError(response.status,
-    body.error ?? (response.status === 401 ? expired : `The studio answered ${response.status}.`));
+  throw new ApiError(response.status, body.error ?? (response.status === 401 ? expired : `The studio answered ${response.status}.`));
 }
 
 /**
@@ -54,8 +53,7 @@ export async function post(path, body, signal) {
  * @param {AbortSignal} [signal]
  */
 export function postRaw(path, body, signal) {
-  return request(path, { method: "POST", body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json" }, signal });
+  return request(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal });
 }
 
 /** @param {string} path @param {Record<string, string | number | null | undefined>} parameters */

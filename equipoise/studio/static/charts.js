@@ -28,8 +28,7 @@ export function colour(name) {
 }
 
 /** The same colour, nearly transparent. @param {string} rgb @param {number} alpha */
-const faint = (rgb, alpha) =>
-  rgb.replace(/^rgba?\(([^)]*?)\)$/, (_, parts) => `rgba(${parts.split(",").slice(0, 3).join(",")}, ${alpha})`);
+const faint = (rgb, alpha) => rgb.replace(/^rgba?\(([^)]*?)\)$/, (_, parts) => `rgba(${parts.split(",").slice(0, 3).join(",")}, ${alpha})`);
 
 /** Short numbers of axes: 12k, 3e-4. @param {number | null} value */
 export function tick(value) {
@@ -145,8 +144,7 @@ export class Chart {
     this.#mild = faint(colour("--warn"), 0.1);
     const fixed = this.log ? undefined : this.options.range;
     const stride = banded ? 3 : 1;
-    const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 },
-      ticks: { show: false }, gap: 4 };
+    const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
     const edge = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true };
     /** @type {any} */
     const options = {
@@ -170,8 +168,7 @@ export class Chart {
           show: !this.#hiddenLines.has(line.label) }])],
       bands: banded ? this.data.lines.map((_, index) =>
         ({ series: [index * stride + 2, index * stride + 1], fill: faint(palette[index], 0.16) })) : [],
-      cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 },
-        drag: { x: true, y: false, setScale: false }, y: false },
+      cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false, setScale: false }, y: false },
       hooks: { setCursor: [(/** @type {uPlot} */ plot) => this.#showValues(plot.cursor.idx ?? null)],
         setSelect: [(/** @type {uPlot} */ plot) => this.#select(plot)],
         drawClear: [(/** @type {uPlot} */ plot) => this.#shade(plot)] },
@@ -180,11 +177,9 @@ export class Chart {
     plot.over.append(this.mark);
     let down = 0;
     plot.over.addEventListener("pointerdown", (event) => { down = event.clientX; });
-    plot.over.addEventListener("click",
-      (event) => { if (Math.abs(event.clientX - down) < 5) this.#moveTo(plot.cursor.idx ?? 0); });
+    plot.over.addEventListener("click", (event) => { if (Math.abs(event.clientX - down) < 5) this.#moveTo(plot.cursor.idx ?? 0); });
     plot.over.addEventListener("dblclick", () => this.clock.update({ range: null }));
-    fill(this.legend, this.data.lines.map((line, index) =>
-      this.#legendItem(line, palette[index], (index + 1) * stride, stride)));
+    fill(this.legend, this.data.lines.map((line, index) => this.#legendItem(line, palette[index], (index + 1) * stride, stride)));
     return plot;
   }
 
@@ -264,8 +259,7 @@ export class Chart {
   #key(event) {
     if (event.target !== this.element) return;
     const index = indexAt(this.data.steps, this.clock.step), stride = event.shiftKey ? 10 : 1;
-    const target = { ArrowLeft: index - stride, ArrowRight: index + stride, Home: 0,
-      End: this.data.steps.length - 1 }[event.key];
+    const target = { ArrowLeft: index - stride, ArrowRight: index + stride, Home: 0, End: this.data.steps.length - 1 }[event.key];
     if (target === undefined) return;
     event.preventDefault();
     event.stopPropagation();

@@ -36,8 +36,7 @@ function families(series) {
   /** @type {Map<string, Family>} */
   const result = new Map();
   for (const info of series) {
-    const family = info.group === "metric" || info.group === "knob" ? undefined
-      : FAMILIES.find(([, , pattern]) => pattern.test(info.name));
+    const family = info.group === "metric" || info.group === "knob" ? undefined : FAMILIES.find(([, , pattern]) => pattern.test(info.name));
     const phase = info.group === "loss" && info.name.includes(".") ? info.name.split(".")[0] : "";
     const [section, title, , range] = family ?? (phase ? ["Terms of the losses", phase]
       : [{ metric: "Quality", knob: "Knobs" }[/** @type {string} */ (info.group)] ?? "Details", info.name]);
@@ -62,8 +61,7 @@ export function createCurves(id, clock) {
   let shades = [];
   const place = h("div", { class: "curves" });
   const settings = { log: false, smoothing: 0 };
-  const reset = h("button",
-    { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
+  const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
   const element = panel("Curves", [reset,
     h("label", { class: "check" }, h("span", { class: "muted" }, "Smooth"),
       h("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, class: "short", "aria-label": "Smoothing",
@@ -96,8 +94,7 @@ export function createCurves(id, clock) {
     if (!names.length) return;
     const [from, to] = clock.state.range ?? [null, null];
     /** @type {SeriesAnswer} */
-    const answer = await get(runPath(id, "/series"),
-      { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
+    const answer = await get(runPath(id, "/series"), { names: names.join(","), x: clock.state.axis, from, to, pixels: 600 });
     const steps = answer.steps ?? answer.x;
     for (const { chart, names } of shown) {
       chart.shades = shades;
@@ -133,13 +130,11 @@ export function createCurves(id, clock) {
   function sectionBox(section) {
     const old = place.querySelector(`[data-section="${section}"] > div`);
     if (old) return old;
-    const order = SECTIONS.indexOf(section),
-      box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
+    const order = SECTIONS.indexOf(section), box = h("div", { class: section === "Balance" ? "charts" : "charts several" });
     const folded = h("details",
       { open: !FOLDED.includes(section), class: "group", "data-section": section, "data-order": order },
       h("summary", {}, section), box);
-    place.insertBefore(folded,
-      [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
+    place.insertBefore(folded, [...place.children].find((child) => Number(child.getAttribute("data-order")) > order) ?? null);
     return box;
   }
 
@@ -147,8 +142,7 @@ export function createCurves(id, clock) {
     element, update, refresh,
     /** @param {TimelineFinding[]} findings */
     shade(findings) {
-      shades = findings.map(({ since, until, severity }) =>
-        ({ from: since, to: until ?? clock.state.last, severe: severity >= 0.66 }));
+      shades = findings.map(({ since, until, severity }) => ({ from: since, to: until ?? clock.state.last, severe: severity >= 0.66 }));
     },
     destroy() {
       unsubscribe();

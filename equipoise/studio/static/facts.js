@@ -18,8 +18,7 @@ export function createHealth(clock, requests) {
 
   function show() {
     if (!timeline || !details) return;
-    const { step } = clock,
-      now = timeline.findings.filter(({ since, until }) => since <= step && (until === null || step < until));
+    const { step } = clock, now = timeline.findings.filter(({ since, until }) => since <= step && (until === null || step < until));
     const past = timeline.findings.filter(({ until }) => until !== null && until <= step).length;
     const key = JSON.stringify([now, step >= clock.state.last, past, details.row.verdict, details.row.state,
       timeline.remedies.length, details.knobs.map((knob) => knob.value)]);
@@ -105,8 +104,7 @@ export function createFacts(id) {
 
   /** @param {RunDetails} details */
   function update({ row, experiment, command, warnings: texts, files, data, skipped, last_log: output }) {
-    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)),
-      row.problem && h("p", { class: "error" }, row.problem));
+    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem));
     fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
       h("button", { type: "button", class: "small",
         onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),

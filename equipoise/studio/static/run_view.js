@@ -92,8 +92,7 @@ export async function mount(root, { id, query }) {
   let writing = 0;
   const remember = clock.subscribe(() => {
     clearTimeout(writing); // browsers limit how often the address may change
-    writing = setTimeout(() =>
-      history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`), 300);
+    writing = setTimeout(() => history.replaceState(null, "", `#/run/${path}${clock.state.follow ? "" : `?step=${clock.step}`}`), 300);
   });
   const end = onNews(id, refresh);
   document.addEventListener("visibilitychange", refresh);
@@ -145,8 +144,7 @@ function createClockBar(clock, stops) {
 
   /** Go to the next step with samples; false at the end. @param {1 | -1} direction */
   function jump(direction) {
-    const steps = stops(),
-      next = direction > 0 ? steps.find((step) => step > clock.step) : steps.findLast((step) => step < clock.step);
+    const steps = stops(), next = direction > 0 ? steps.find((step) => step > clock.step) : steps.findLast((step) => step < clock.step);
     if (next !== undefined) clock.update({ step: next, follow: false });
     return next !== undefined;
   }
@@ -171,8 +169,7 @@ function createClockBar(clock, stops) {
     if (event.ctrlKey || event.metaKey || event.altKey
       || (target !== slider && target.closest("input, textarea, select, button, a, summary, dialog, pre"))) return;
     const zoom = { "+": 0.5, "=": 0.5, "-": 2, 0: 0 }[event.key];
-    const move = event.shiftKey ? undefined
-      : { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle }[event.key];
+    const move = event.shiftKey ? undefined : { ArrowLeft: () => jump(-1), ArrowRight: () => jump(1), " ": toggle }[event.key];
     const action = zoom === undefined ? move : () => clock.zoom(zoom);
     if (!action) return;
     event.preventDefault();

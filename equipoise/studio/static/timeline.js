@@ -80,8 +80,7 @@ export function createTimeline(clock) {
     element.style.setProperty("--left", String(left));
     element.style.setProperty("--width", String(Math.max(0, right - left)));
     element.onclick = () => {
-      for (const other of place.querySelectorAll(".mark")) other.setAttribute("aria-pressed",
-        String(other === element));
+      for (const other of place.querySelectorAll(".mark")) other.setAttribute("aria-pressed", String(other === element));
       clock.update({ step: mark.from, follow: false });
       fill(why, h("div", {}, h("b", {}, lane),
         h("span", { class: "muted" },
@@ -138,8 +137,7 @@ function joined(marks, width) {
   return groups.map((members) => members.length === 1 ? members[0]
     : { ...members[0], label: `${members.length} events from step ${members[0].from}`,
     why: h("ul", { class: "plain" },
-      members.slice(0, MOST).map((mark) =>
-        h("li", {}, h("small", { class: "muted" }, `step ${number(mark.from)} `), mark.why)),
+      members.slice(0, MOST).map((mark) => h("li", {}, h("small", { class: "muted" }, `step ${number(mark.from)} `), mark.why)),
       members.length > MOST && h("li", {}, `and ${members.length - MOST} more`)) });
 }
 
@@ -147,8 +145,7 @@ function joined(marks, width) {
 function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints, resumes }, last) {
   /** @type {Map<string, Mark[]>} */
   const symptoms = new Map();
-  for (const finding of findings)
-    symptoms.set(finding.label, [...(symptoms.get(finding.label) ?? []), findingMark(finding, last)]);
+  for (const finding of findings) symptoms.set(finding.label, [...(symptoms.get(finding.label) ?? []), findingMark(finding, last)]);
   const best = checkpoints.findLast((item) => item.best);
   /** @type {[string, Mark[]][]} */
   const lanes = [
