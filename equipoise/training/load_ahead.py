@@ -1,9 +1,9 @@
 """Loading of training batches ahead of the steps that use them, so that no step waits for data.
 
 For accelerators, a second thread reads the next batch into pinned memory while the device computes; the copy from there
-does not block either. Data that is decoded when it is drawn can be read by several processes: decoding small images is
-half Python, so that threads would take turns, with each other and with the steps. Streams are pure functions of the
-index: the batches are those that would be read without either.
+does not block either. Data that is decoded when it is drawn can be read by several processes: nearly half of decoding
+small images is Python, so that threads would take turns, with each other and with the steps. Streams are pure functions
+of the index: the batches are those that would be read without either.
 """
 
 import dataclasses
