@@ -89,11 +89,11 @@ def nearest(name: str, available: Iterable[str]) -> str:
 def unwritable(folder: Path, error: OSError, *, then: str = "", has_out: bool = False) -> str:
     """Format why a folder cannot be written, and the remedy, in one line.
 
-    `then`: the command to run when there is space again; default: the same command. `has_out`: whether the command can
+    `then`: the command to run when there is space again; default: the same. `has_out`: whether the command can
     write to another folder, with --out.
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = f"then: {then}" if then else "then run the command again"
+        remedy = f"then: {then}" if then else "then try again"
         return f"the disk of {folder} is full; free some space, {remedy}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         remedy = "choose another folder with --out" if has_out else "make it writable, or use a copy of it"

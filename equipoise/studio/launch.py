@@ -1,9 +1,11 @@
 """Starting and resuming runs from the studio, in processes of their own that outlive it."""
 
 import asyncio
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from equipoise.experiment.starter import start_path
 from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import is_held
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, OUTPUT_FILE, START_FILE
+from equipoise.studio.run_files import FULL
 
 PATIENCE = 90.0
 """Seconds to wait until a process that was started has created, or taken over, the folder of its run."""
@@ -26,6 +29,7 @@ ENDING = 20.0
 POLL = 0.1
 FAILURES = (1, 2)
 """Exit codes of a process that ended with an error, see cli/output.py."""
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 TRUST = "if you trust it, start the studio with: equipoise studio --trust-code"
 
@@ -39,11 +43,17 @@ class Launcher:
 
     command: tuple[str, ...]
     _processes: "dict[Path, subprocess.Popen[bytes]]" = field(default_factory=dict)
+    _output_begins: dict[Path, int] = field(default_factory=dict)
 
-    def start(self, root: Path, experiment: Experiment) -> Path:
-        """Start a run in a new folder in `root` and return the folder. Raises RunError if it cannot be written."""
+    def start(self, root: Path, experiment: Experiment, name: str = "") -> Path:
+        """Start a run in a new folder in `root` and return the folder. `name`: of the folder; "": by data and model.
+
+        Raises RunError if it cannot be written, and SettingError if the name cannot be used.
+        """
+        if name:
+            check_name(root, name)
         try:
-            folder = _new_folder(root, _stem(experiment))
+            folder = _new_folder(root, _stem(experiment)) if not name else _named_folder(root, name)
         except OSError as error:
             raise RunError(unwritable(root, error)) from error
         try:
@@ -89,7 +99,7 @@ class Launcher:
             if exists and not has_failed and (is_held(folder / EVENTS_FILE) or process.returncode is not None):
                 return
             if process.returncode is not None:
-                message = _last_error(folder / OUTPUT_FILE)
+                message = _last_error(folder / OUTPUT_FILE, self._output_begins[folder.resolve()])
                 if not exists:
                     _remove_unused(folder)
                 raise RunError(message)
@@ -98,6 +108,7 @@ class Launcher:
     def _launch(self, folder: Path, words: Sequence[str]) -> None:
         try:
             with (folder / OUTPUT_FILE).open("ab") as output:
+                self._output_begins[folder.resolve()] = output.tell()
                 self._processes[folder.resolve()] = subprocess.Popen(
                     [*self.command, *words],
                     stdin=subprocess.DEVNULL,
@@ -107,6 +118,14 @@ class Launcher:
                 )
         except OSError as error:
             raise RunError(unwritable(folder, error)) from error
+
+
+def check_name(root: Path, name: str) -> None:
+    """Raise SettingError if a new run in the folder `root` cannot have this name."""
+    if not RUN_NAME.fullmatch(name):
+        raise SettingError("name: use letters, digits, '.', '-' and '_', at most 100, and begin with a letter or digit")
+    if (root / name).exists():
+        raise SettingError(f"name: there is a run {name} already; choose another name")
 
 
 def check_own_code(experiment: Experiment) -> None:
@@ -145,10 +164,20 @@ def _new_folder(root: Path, stem: str) -> Path:
             number += 1
 
 
-def _last_error(path: Path) -> str:
-    """Return the message with which a process ended: the last line that it wrote."""
+def _named_folder(root: Path, name: str) -> Path:
+    (root / name).mkdir(parents=True)
+    return root / name
+
+
+def _last_error(path: Path, begin: int) -> str:
+    """Return the message with which a process ended: the last line that it wrote, from byte `begin` of its output on.
+
+    A process on a full disk cannot write one.
+    """
     try:
-        lines = path.read_bytes()[-4096:].decode("utf-8", "replace").splitlines()
+        lines = path.read_bytes()[begin:][-4096:].decode("utf-8", "replace").splitlines()
+        if not lines and shutil.disk_usage(path.parent).free < FULL:
+            return unwritable(path.parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     except OSError:
         lines = []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")

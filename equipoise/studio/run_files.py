@@ -1,6 +1,7 @@
 """Files of a run folder that its page shows: what was read, what was left out, the end of its output, warnings."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ OUTPUT_FILE = "output.log"
 """Output of a run that the studio has started."""
 MOST_SKIPPED, MOST_LINES, MOST_CHARACTERS = 50, 60, 400
 TAIL_BYTES = 64 * 1024
+FULL = 2**20
+"""Free bytes of a disk below which it is called full."""
 
 
 def data_record(folder: Path) -> Mapping[str, object]:
@@ -46,11 +49,11 @@ def log_tail(folder: Path) -> list[str]:
 
 
 def warnings_of(run: LiveRun, experiment: Mapping[str, object]) -> list[str]:
-    """Return what a person should know of a run: damage, notes of its start and of its data, manual control."""
+    """Return what a person should know of a run: damage, a full disk, notes of start and data, manual control."""
     started = next(iter(run.log.events("started")), {})
     data = data_record(run.run.folder)
     skipped = data.get("skipped")
-    notes = [run.log.problem, *_texts(started.get("notes")), *_texts(data.get("notes"))]
+    notes = [run.log.problem, _full_disk(run.run.folder), *_texts(started.get("notes")), *_texts(data.get("notes"))]
     if type(skipped) is int and skipped:
         notes.append(f"{skipped:,} files were left out; see {SKIPPED_FILE}")
     if any(not line.get("refused") and line.get("action") == "turn" for line in run.log.events("requested")):
@@ -58,6 +61,14 @@ def warnings_of(run: LiveRun, experiment: Mapping[str, object]) -> list[str]:
     if not experiment:
         notes.append("its settings cannot be read")
     return [_clean(note) for note in dict.fromkeys(notes) if note]
+
+
+def _full_disk(folder: Path) -> str:
+    try:
+        is_full = shutil.disk_usage(folder).free < FULL
+    except OSError:
+        return ""
+    return "the disk of this run is full, so nothing more is saved in its folder; free some space" if is_full else ""
 
 
 def _texts(value: object) -> list[str]:

@@ -219,7 +219,7 @@ def test_unknown_tracker(error_line) -> None:
     ("number", "options", "message"),
     [
         (errno.ENOSPC, {"then": "equipoise report run"}, "full; free some space, then: equipoise report run"),
-        (errno.ENOSPC, {}, "full; free some space, then run the command again"),
+        (errno.ENOSPC, {}, "full; free some space, then try again"),
         (errno.EROFS, {"has_out": True}, "choose another folder with --out"),
         (errno.EACCES, {}, "make it writable, or use a copy of it"),
     ],

@@ -44,7 +44,7 @@ def test_empty_and_new_folders_are_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message", "of_log"),
     [
-        (28, "the disk of .*run is full; free some space, then run the command again", "then: equipoise resume"),
+        (28, "the disk of .*run is full; free some space, then try again", "then: equipoise resume"),
         (13, "no permission to write to .*run; choose another folder with --out", "no permission .*; make it writable"),
         (30, "no permission to write to", "no permission to write to"),
         (5, "cannot write to .*run: Input/output error", "Input/output error"),

@@ -185,7 +185,8 @@ export function openDialog(title, content, kind) {
 }
 
 /** Show an error as a notice. @param {unknown} error */
-export const notifyError = (error) => notify(error instanceof Error ? error.message : String(error), { kind: "error" });
+export const notifyError = (error, what = "") =>
+  notify(`${what}${error instanceof Error ? error.message : error}`, { kind: "error" });
 
 /** Whether the reader prefers a page that does not move by itself. */
 export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -87,7 +87,12 @@ function createJudge(id, steps, compared, before) {
     const pair = current;
     if (!pair) return;
     wait();
-    showCounts(await post(path("/labels"), { kind: "pair", pair: pair.pair, answer: side }));
+    try {
+      showCounts(await post(path("/labels"), { kind: "pair", pair: pair.pair, answer: side }));
+    } catch (error) {
+      notifyError(error, "The answer was not saved. ");
+      return show(pair);
+    }
     answered.push(pair);
     announce(`Answer ${answered.length}: ${side}`);
     await next();

@@ -58,7 +58,7 @@ export class Requests {
       notify(`${text}: waits for the run's next reading`, undo && { action: ["Undo", undo] });
       this.onchange();
     } catch (error) {
-      notifyError(error);
+      notifyError(error, `${text}: not sent. `);
     }
   }
 

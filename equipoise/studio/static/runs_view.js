@@ -25,8 +25,7 @@ const COLUMNS = {
     row.archived && h("span", { class: "chip" }, "archived"),
     row.problem ? h("p", { class: "problem" }, row.problem)
       : row.note && h("small", { class: "muted clip", title: row.note }, row.note)] },
-  state: { title: "State", value: (row) => row.state,
-    cell: (row) => h("span", { title: row.reason || null }, badge(row.state)) },
+  state: { title: "State", value: (row) => row.state, cell: (row) => h("span", { title: row.reason || null }, badge(row.state)) },
   progress: { title: "Progress", value: (row) => (row.steps ? row.step / row.steps : 0), cell: (row) => [
     h("small", { class: "nowrap" }, number(row.step), h("span", { class: "muted" }, ` / ${number(row.steps)}`)),
     h("progress", { max: Math.max(1, row.steps ?? row.step), value: row.step,
@@ -43,12 +42,10 @@ const COLUMNS = {
       h("small", { class: "muted" }, `${row.best.metric} `), number(row.best.value)) },
   model: { title: "Model", value: (row) => `${row.model} ${row.controller}`,
     cell: (row) => [row.model, h("small", { class: "muted clip", title: "controller" }, row.controller)] },
-  data: { title: "Data", value: (row) => row.data,
-    cell: (row) => h("span", { class: "clip", title: row.data }, row.data) },
+  data: { title: "Data", value: (row) => row.data, cell: (row) => h("span", { class: "clip", title: row.data }, row.data) },
   seconds: { title: "Time", right: true, value: (row) => row.seconds,
     cell: (row) => h("span", { class: "nowrap" }, duration(row.seconds)) },
-  disk: { title: "Disk", right: true, value: (row) => row.disk,
-    cell: (row) => h("span", { class: "nowrap" }, bytes(row.disk)) },
+  disk: { title: "Disk", right: true, value: (row) => row.disk, cell: (row) => h("span", { class: "nowrap" }, bytes(row.disk)) },
   updated: { title: "Updated", right: true, value: (row) => -row.updated,
     cell: (row) => h("span", { class: "nowrap muted" }, ago(row.updated)) },
 };
@@ -101,8 +98,7 @@ export async function mount(root, { query }) {
       ...row.findings.map((finding) => finding.symptom)].join(" ").toLowerCase();
     const inState = chosen.state === "all"
       || (chosen.state === "other" ? !["running", "finished"].includes(row.state) : row.state === chosen.state);
-    return inState && (chosen.archived || !row.archived)
-      && chosen.q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+    return inState && (chosen.archived || !row.archived) && chosen.q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
 
   /**
@@ -171,10 +167,9 @@ export async function mount(root, { query }) {
   async function annotate(row, change) {
     try {
       await post(runPath(row.id, "/annotations"), change);
-      if (change.archived) notify(`${row.id} is archived; its files stay.`,
-        { action: ["Undo", () => annotate(row, { archived: false })] });
+      if (change.archived) notify(`${row.id} is archived; its files stay.`, { action: ["Undo", () => annotate(row, { archived: false })] });
       await load();
-    } catch (error) { notifyError(error); }
+    } catch (error) { notifyError(error, `${row.id}: not saved. `); }
   }
 
   /** @param {Row} row */
