@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from equipoise.experiment.settings import Experiment, PlugSpec, setting_specs
 
@@ -11,8 +12,8 @@ OWNERS = {"model": "", "data": "data.", "controller": "controller.", "metric": "
 """Setting with a plug -> what precedes its options on the command line."""
 
 
-def train_command(experiment: Experiment) -> str:
-    """Return the `equipoise train` command of an experiment, quoted for a shell.
+def train_command(experiment: Experiment, out: Path | None = None) -> str:
+    """Return the `equipoise train` command of an experiment, quoted for a shell. `out`: the folder of the run.
 
     Options that are tables or long lists have no flag, and are left out: a duplicate of a run keeps those of its model.
     """
@@ -20,7 +21,7 @@ def train_command(experiment: Experiment) -> str:
     options = list(_option_pairs(experiment))
     for name, spec in setting_specs().items():
         value = getattr(experiment, name)
-        if value is None or not spec.flags or name == "options":
+        if value is None or value in ({}, ()) or not spec.flags or name == "options":
             continue
         flag = spec.flags[0]
         if isinstance(value, PlugSpec):
@@ -33,6 +34,7 @@ def train_command(experiment: Experiment) -> str:
             words += [flag, *value]
         else:
             words += [flag, str(value)]
+    words += ["--out", str(out)] if out is not None else []
     return shlex.join([*words, *(["--option", *options] if options else [])])
 
 

@@ -1,5 +1,6 @@
 """Routes that compare runs: settings that differ, common steps of samples, and the pages of `equipoise compare`."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from equipoise.errors import EquipoiseError, RunError, SettingError
+from equipoise.studio.manual_changes import describe_changes, manual_changes
 from equipoise.studio.responses import SANDBOX, json_response, sandboxed_page
 from equipoise.studio.studio import Studio
 
@@ -24,6 +26,9 @@ FILE_TYPES: Mapping[str, str] = {
     ".jsonl": "text/plain; charset=utf-8",
 }
 """Extensions of the files of a comparison that are shown, and their media types; none of them can run a script."""
+BY_HAND = "changed by hand"
+LATENTS = re.compile(r"data($|\.)|model$|model\..*(latent|conditional|classes)")
+"""Settings on which the latents of the samples depend, with the seed."""
 NOT_COMPARED = ("format", "versions", "track", "device", "threads")
 """Settings that say nothing about what was trained."""
 
@@ -38,6 +43,7 @@ def routes(studio: Studio) -> list[Route]:
         settings: dict[str, dict[str, object]] = {}
         steps: dict[str, set[int]] = {}
         problems: dict[str, str] = {}
+        changes: dict[str, str] = {}
         for name in names:
             run = studio.runs.open(name)
             steps[name] = {line["step"] for line in run.log.events("sampled")}
@@ -45,10 +51,12 @@ def routes(studio: Studio) -> list[Route]:
                 settings[name] = flatten_settings(run.run.experiment())
             except EquipoiseError as error:
                 problems[name] = " ".join(str(error).split())
+            changes[name] = describe_changes(manual_changes(run))
         shared = set.intersection(*steps.values())
         samples = [{"step": step} for step in sorted(shared)]
-        values = {"runs": names, "settings": differing_settings(settings), "samples": samples, "problems": problems}
-        return json_response(values)
+        rows = [*differing_settings(settings), *differing_settings({name: {BY_HAND: changes[name]} for name in names})]
+        values = {"runs": names, "settings": rows, "samples": samples, "problems": problems}
+        return json_response({**values, "same_latents": share_latents(settings) and not problems})
 
     def list_comparisons(_: Request) -> Response:
         folders = comparison_folders(studio.root)
@@ -98,6 +106,12 @@ def differing_settings(settings: Mapping[str, Mapping[str, object]]) -> list[dic
         for name, values in rows.items()
         if any(value != next(iter(values.values())) for value in values.values())
     ]
+
+
+def share_latents(settings: Mapping[str, Mapping[str, object]]) -> bool:
+    """Return whether runs draw samples of the same latents: those with the same seed, data, model and its options."""
+    names = {name for values in settings.values() for name in values if name == "seed" or LATENTS.match(name)}
+    return all(len({str(values.get(name)) for values in settings.values()}) == 1 for name in names)
 
 
 def comparison_folders(root: Path) -> dict[str, Path]:

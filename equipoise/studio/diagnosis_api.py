@@ -129,10 +129,19 @@ def advised_changes(symptom: str, knobs: Sequence[KnobState]) -> list[dict[str, 
             if adjustment.knob in states:
                 knob = states[adjustment.knob]
                 values[adjustment.knob] = _clamp(adjusted_value(adjustment, values[adjustment.knob]), knob)
-        changes = [(name, value) for name, value in values.items() if value != states[name].value]
+        changes = [
+            (name, value)
+            for name, value in values.items()
+            if value != states[name].value and not _contradicts(symptom, name, value - states[name].value)
+        ]
         if changes:
             return [{"knob": name, "from": states[name].value, "to": value} for name, value in changes]
     return []
+
+
+def _contradicts(symptom: str, knob: str, change: float) -> bool:
+    """Return whether the advice for a symptom is to change a knob in the other direction."""
+    return f"{'reduce' if change > 0 else 'increase'} {knob}" in SYMPTOMS[symptom].advice
 
 
 def describe_adjustment(adjustment: Adjustment) -> str:

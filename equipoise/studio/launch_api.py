@@ -16,8 +16,9 @@ from equipoise.errors import RunError, SettingError
 from equipoise.experiment.files import load_run_experiment, parse_experiment
 from equipoise.experiment.settings import Experiment, setting_specs, setting_types
 from equipoise.studio.command_words import train_command
-from equipoise.studio.launch import check_own_code
-from equipoise.studio.responses import Body, json_response, read_body
+from equipoise.studio.launch import check_name, check_own_code
+from equipoise.studio.responses import Body, int_parameter, json_response, read_body
+from equipoise.studio.start_values import continued_values, start_values
 from equipoise.studio.studio import Studio
 
 WRITTEN = ("format", "versions", "budget")
@@ -107,19 +108,29 @@ def routes(studio: Studio) -> list[Route]:
         return json_response({**await questions.plugs(), "settings": describe_settings()})
 
     async def preview(request: Request) -> Response:
-        experiment = _experiment(await _settings(request))
+        name, experiment = _named_experiment(await _settings(request))
+        if name:
+            check_name(studio.root, name)
         answer = await questions.preview(experiment.to_json())
-        return json_response({**EMPTY, **answer, "command": train_command(experiment)})
+        command = train_command(experiment, studio.root / name if name else None)
+        return json_response({**EMPTY, **answer, "command": command})
+
+    def begin(request: Request) -> Response:
+        run, query = studio.runs.open(request.path_params["run"]), request.query_params
+        if "step" not in query:
+            return json_response(start_values(run, twin=query.get("twin") == "1"))
+        step = int_parameter(request, "step", 0, 0, 10**12) if query["step"] != "best" else None
+        return json_response(continued_values(run, step, query.get("symptom", "")))
 
     async def start(request: Request) -> Response:
-        experiment = _experiment(await _settings(request))
+        name, experiment = _named_experiment(await _settings(request))
         if experiment.data is None:
             raise SettingError("data: no data given; choose a data set, or a folder")
         if not studio.trust_code:
             check_own_code(experiment)
         if (studio.root / "experiment.json").is_file():
             raise RunError(f"{studio.root} is one run; open the studio on the folder of all runs to start others")
-        folder = studio.launcher.start(studio.root, experiment)
+        folder = studio.launcher.start(studio.root, experiment, name)
         await studio.launcher.wait_until_running(folder)
         return json_response({"id": folder.name}, 201)
 
@@ -136,6 +147,7 @@ def routes(studio: Studio) -> list[Route]:
         Route("/api/catalog", list_plugs),
         Route("/api/preview", preview, methods=["POST"]),
         Route("/api/runs", start, methods=["POST"]),
+        Route("/api/runs/{run}/start", begin),
         Route("/api/runs/{run}/resume", resume, methods=["POST"]),
     ]
 
@@ -181,10 +193,17 @@ async def _settings(request: Request) -> Mapping[str, object]:
     return values
 
 
-def _experiment(values: Mapping[str, object]) -> Experiment:
-    """Return the experiment of a form, with valid ranges. Raises SettingError for settings that the program writes."""
+def _named_experiment(values: Mapping[str, object]) -> tuple[str, Experiment]:
+    """Return the name of the run ("" if none was given) and the experiment of a form, with valid ranges.
+
+    Raises SettingError for settings that the program writes.
+    """
+    values = dict(values)
+    name = values.pop("name", "")
+    if not isinstance(name, str):
+        raise SettingError("name: it must be a text")
     if written := [name for name in WRITTEN if name in values]:
         raise SettingError(f"{written[0]} is written by the program; leave it out")
     experiment = parse_experiment(values, "the form")
     experiment.check_ranges()
-    return experiment
+    return name.strip(), experiment

@@ -18,6 +18,7 @@ from equipoise.runs.run_rows import last_health
 from equipoise.runs.series import Bins, Numbers, bin_curves
 from equipoise.studio.curves import list_curves, make_axis, read_curves
 from equipoise.studio.knob_states import knob_states
+from equipoise.studio.progress_words import describe_progress
 from equipoise.studio.responses import (
     float_parameter,
     int_parameter,
@@ -45,7 +46,8 @@ def routes(studio: Studio) -> list[Route]:
 
     def show_run(request: Request) -> Response:
         name = request.path_params["run"]
-        return json_response({"row": row_to_json(studio.runs.row(name)), **describe_run(studio.runs.open(name))})
+        row, run = studio.runs.row(name), studio.runs.open(name)
+        return json_response({"row": row_to_json(row), **describe_run(run), "progress": describe_progress(run, row)})
 
     def show_series(request: Request) -> Response:
         return json_response(series_of(studio.runs.open(request.path_params["run"]), request))
@@ -100,6 +102,7 @@ def describe_run(run: LiveRun) -> dict[str, object]:
         "skipped": skipped_files(folder),
         "last_log": log_tail(folder),
         "missing": missing,
+        "better": str(next(iter(run.log.events("evaluated")), {}).get("better") or ""),
     }
 
 

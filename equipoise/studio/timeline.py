@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from equipoise.core.events import MANUAL
 from equipoise.diagnosis.symptoms import SYMPTOMS
 from equipoise.errors import RunError
-from equipoise.report.formatting import format_count, format_number, symptom_words
+from equipoise.report.formatting import format_count, format_number, one_line, symptom_words
 from equipoise.runs.finding_periods import FindingPeriod
 from equipoise.runs.log_lines import TurnRow
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EventLine
 from equipoise.runs.run_index import LiveRun
 from equipoise.runs.run_rows import findings_of
+from equipoise.studio.manual_changes import describe_causes, describe_change, manual_changes
 
 MOST_TURNS = 2000
 MOST_FINDINGS = 500
@@ -25,7 +26,8 @@ def read_timeline(run: LiveRun) -> dict[str, object]:
         with log.lock:
             periods = run.findings.read()
             severe = sorted(periods, key=lambda period: -period.severity)[:MOST_FINDINGS]
-            findings = [_finding(run, period) for period in sorted(severe, key=lambda period: period.since)]
+            changes = manual_changes(run)
+            findings = [_finding(run, period, changes) for period in sorted(severe, key=lambda period: period.since)]
             turns = _turns(run)
     except OSError as error:
         raise RunError(f"{log.path} cannot be read: {error.strerror or error}") from error
@@ -35,7 +37,7 @@ def read_timeline(run: LiveRun) -> dict[str, object]:
         "remedies": [_remedy(line) for line in log.events("remedied")],
         "turns": turns,
         "turn_count": len(log.turns),
-        "manual": [_request(line) for line in log.events("requested")],
+        "manual": [_request(line, changes) for line in log.events("requested")],
         "evaluations": [
             {key: line.get(key) for key in ("step", "metric", "value", "better")} for line in log.events("evaluated")
         ],
@@ -67,7 +69,7 @@ def describe_finding(symptom: str, evidence: Mapping[str, object]) -> dict[str, 
     }
 
 
-def _finding(run: LiveRun, period: FindingPeriod) -> dict[str, object]:
+def _finding(run: LiveRun, period: FindingPeriod, changes: list[TurnRow]) -> dict[str, object]:
     try:
         findings = findings_of(run.log.reading(period.row).get("health"))
     except ValueError:
@@ -76,6 +78,7 @@ def _finding(run: LiveRun, period: FindingPeriod) -> dict[str, object]:
     return {
         "symptom": period.symptom,
         **describe_finding(period.symptom, evidence),
+        "causes": describe_causes(changes, period.since),
         "severity": period.severity,
         "since": period.since,
         "until": None if period.is_open else period.last,
@@ -102,12 +105,25 @@ def _remedy(line: EventLine) -> dict[str, object]:
     }
 
 
-def _request(line: EventLine) -> dict[str, object]:
+def _request(line: EventLine, changes: list[TurnRow]) -> dict[str, object]:
+    knob, action = str(line.get("knob") or ""), str(line.get("action", ""))
+    turn = next((turn for turn in changes if (turn.step, turn.knob) == (line["step"], knob)), None)
+    is_turn = action == "turn" and turn is not None and turn.after == line.get("value")
     return {
+        "label": describe_change(turn)
+        if turn is not None and is_turn
+        else _request_words(action, knob, line.get("value")),
         **{key: line.get(key) for key in ("step", "action", "value")},
         **{key: str(line.get(key) or "") for key in ("knob", "by", "refused", "request")},
         "note": str(line.get("text") or ""),
     }
+
+
+def _request_words(action: str, knob: str, value: object) -> str:
+    """Format a request that changed nothing, or whose effect is not in the log: "lr_d given back", "note"."""
+    if action == "turn" and isinstance(value, int | float):
+        return f"{one_line(knob)} → {format_number(float(value))}"
+    return f"{one_line(knob)} given back to the controller" if action == "release" else f"{action} {knob}".strip()
 
 
 def _turns(run: LiveRun) -> list[dict[str, object]]:
