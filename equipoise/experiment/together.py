@@ -33,14 +33,16 @@ class SharedRun:
     reseed: bool = False
 
     def share(self, world: World) -> None:
-        """Send it from rank 0 to the others."""
+        """Send it from rank 0 to the others, after all have compared their versions."""
         if world.size > 1:
+            _check_versions(world)
             values = {"experiment": self.experiment.to_json(), "folder": str(self.folder.resolve())}
             world.share_text(json.dumps({**values, "reseed": self.reseed}))
 
     @classmethod
     def receive(cls, world: World) -> "SharedRun":
-        """Return what rank 0 sends."""
+        """Return what rank 0 sends. Raises SettingError if it has other versions, which may send something else."""
+        _check_versions(world)
         values = json.loads(world.share_text(""))
         experiment = parse_experiment(values["experiment"], "the run")
         return cls(experiment, Path(values["folder"]), values["reseed"])
@@ -53,7 +55,6 @@ def assemble_together(shared: SharedRun, world: World, interrupted: Callable[[],
         if world.size > 1:
             check_devices(training.state.device.type)
     if world.size > 1:
-        check_equal(world, "versions", json.dumps(installed_versions(), sort_keys=True))
         check_equal(world, "data", _digest_of_data(training))
     return training
 
@@ -88,6 +89,10 @@ def check_equal(world: World, subject: str, value: str) -> None:
                 f"process {rank} of {world.size} has other {subject} than process 0{_difference(values[0], other)}; "
                 f"give all machines the same {subject}"
             )
+
+
+def _check_versions(world: World) -> None:
+    check_equal(world, "versions", json.dumps(installed_versions(), sort_keys=True))
 
 
 def check_weights(training: Training) -> None:

@@ -227,6 +227,23 @@ def test_a_process_without_claims_and_others_exclude_each_other(tiny: Comparison
     next(join_jobs(tiny, folder, InThisProcess()))
 
 
+@pytest.mark.parametrize("is_remote", [False, True], ids=["local", "ray"])
+def test_two_processes_without_claims_exclude_each_other(
+    tiny: ComparisonPlan, folder: ComparisonFolder, is_remote: bool
+) -> None:
+    """Runs on Ray and on this machine, or both on Ray; also on another machine, whose lock is not visible here."""
+    first = jobs.execute_jobs(tiny, folder, InThisProcess(is_remote=True))
+    next(first)
+    with pytest.raises(RunError, match=r"shared.* is in use by another process"):
+        next(jobs.execute_jobs(tiny, folder, InThisProcess(is_remote=is_remote)))
+    first.close()
+    far = {"mode": "alone", **dataclasses.replace(this_process(), machine="far", host="node9").to_json()}
+    (folder.processes / "far.json").write_text(json.dumps(far))
+    with pytest.raises(RunError, match=r"shared is in use by another process on node9 .*wait until"):
+        next(jobs.execute_jobs(tiny, folder, InThisProcess(is_remote=is_remote)))
+    assert not EXECUTED
+
+
 def test_process_on_another_machine_counts_for_the_time_of_a_lease(
     tiny: ComparisonPlan, folder: ComparisonFolder
 ) -> None:

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rank_server import digest, is_shared, serve
+from rank_server import SIZE, digest, is_shared, serve
 from torch import Tensor
 
 from equipoise.core.events import Event, Finished, Remedied
 from equipoise.core.requests import RunRequest
 from equipoise.core.world import World
-from equipoise.experiment import launch
+from equipoise.errors import SettingError
+from equipoise.experiment import launch, together
 from equipoise.experiment.assembly import seed_global_generators, seed_of_rank
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.experiment.together import SharedRun, assemble_together
+from equipoise.experiment.together import SharedRun, assemble_together, check_weights
 from equipoise.runs import requests
 from equipoise.training import checkpoint
 from equipoise.training.loop import Training, restore, train
@@ -35,22 +36,22 @@ Interrupted = Callable[[], bool]
 Disturbance = Callable[[Training, int], None]
 
 
+def small_experiment(**settings: Any) -> Experiment:
+    """Return the settings of a small run of all processes."""
+    values: dict[str, Any] = {
+        "data": PlugSpec("digits", {"image_size": 16}),
+        "model": PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
+        "metric": PlugSpec("none"),
+        "controller": PlugSpec("fixed"),
+        **{"precision": "fp32", "threads": 1, "batch_size": 16, "seed": 3, "devices": SIZE},
+        **{"steps": 30, "save_every": 10, "sample_every": 1000},
+    }
+    return complete(Experiment(**values | settings))
+
+
 def start(folder: Path, world: World, interrupted: Interrupted = never_interrupted, **settings: Any) -> Training:
     """Assemble a run in this process, with its initial weights."""
-    values: dict[str, Any] = {"steps": 30, "save_every": 10, "batch_size": 16, "seed": 3} | settings
-    experiment = complete(
-        Experiment(
-            data=PlugSpec("digits", {"image_size": 16}),
-            model=PlugSpec("dcgan", {"width": 4, "latent_dim": 6}),
-            metric=PlugSpec("none"),
-            controller=PlugSpec("fixed"),
-            precision="fp32",
-            threads=1,
-            sample_every=1000,
-            devices=world.size,
-            **values,
-        )
-    )
+    experiment = small_experiment(**settings)
     training = assemble_together(SharedRun(experiment, folder), world, interrupted)
     launch.load_initial_weights(training, experiment)
     seed_global_generators(seed_of_rank(3, world.rank))
@@ -178,5 +179,28 @@ def stop(folder: str, rank: str, world: World) -> dict[str, object]:
     return {**stopped, "checkpoint": last.name, "is_equal": again["all"] == whole["all"]}
 
 
+def differ(subject: str, world: World) -> dict[str, object]:
+    """Start a run in processes of which one differs from the other; return the error of each."""
+    versions, small = together.installed_versions, {"width": 4, "latent_dim": 6}
+    if subject == "versions" and world.rank:
+        together.installed_versions = lambda: {**versions(), "torch": "1.0"}
+    try:
+        if subject == "versions":
+            shared = SharedRun(small_experiment(), Path("run"))
+            shared.share(world) if world.rank == 0 else SharedRun.receive(world)
+        else:
+            images = {"training_images": 100} if world.rank and subject == "data" else {}
+            options = {"width": 8} if world.rank and subject == "weights" else {}
+            data = PlugSpec("digits", {"image_size": 16, **images})
+            check_weights(start(Path("run"), world, data=data, model=PlugSpec("dcgan", small | options)))
+    except SettingError as error:
+        return {"message": str(error)}
+    finally:
+        together.installed_versions = versions
+    return {"message": ""}
+
+
+CHECKS = {"rollback": rollback, "slow": slow, "not_finite": not_finite, "control": control, "stop": stop}
+
 if __name__ == "__main__":
-    serve({"rollback": rollback, "slow": slow, "not_finite": not_finite, "control": control, "stop": stop})
+    serve({**CHECKS, "differ": differ})

@@ -76,3 +76,19 @@ def test_a_run_that_one_process_stopped_goes_on_to_the_same_bytes(tmp_path: Path
     )
     assert results[0]["step"] in (13, 14)
     assert [result["is_equal"] for result in results] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("versions", "other versions than process 0: torch 1.0 instead of "),
+        ("data", "other data than process 0; give all machines the same data"),
+        ("weights", "other initial weights than process 0; give all machines the same initial weights"),
+        ("", ""),
+    ],
+)
+def test_processes_that_differ_are_refused_by_all(subject: str, message: str, check: Check) -> None:
+    results = check("differ", subject or "nothing")
+    assert results[0] == results[1]
+    assert results[0]["message"].startswith(f"process 1 of 2 has {message}" if message else "")
+    assert bool(results[0]["message"]) == bool(message)
