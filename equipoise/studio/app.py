@@ -19,6 +19,7 @@ from equipoise.studio import (
     launch_api,
     requests_api,
     runs_api,
+    sample_texts_api,
     stream,
 )
 from equipoise.studio.guard import Access, Guard
@@ -26,7 +27,17 @@ from equipoise.studio.responses import error_response, json_response
 from equipoise.studio.studio import Studio
 
 STATIC = Path(__file__).parent / "static"
-PARTS = (runs_api, stream, explorer_api, launch_api, requests_api, labels_api, comparison_api, diagnosis_api)
+PARTS = (
+    runs_api,
+    sample_texts_api,
+    stream,
+    explorer_api,
+    launch_api,
+    requests_api,
+    labels_api,
+    comparison_api,
+    diagnosis_api,
+)
 """Modules with the routes of one topic each: `routes(studio)`."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from equipoise.core.printing import printable
 from equipoise.errors import RunError
 from equipoise.report.plot_style import BLUE, INK
 from equipoise.report.samples import Samples, load_samples, value_limits
@@ -21,6 +22,8 @@ MOST_SAMPLES = 1024
 SIDE, RADIUS, BARS = 420, 3, 40
 """Pixels of a plot of points or numbers, radius of a point, number of bars."""
 MOST_POINTS, MOST_TEXTS, LINE_HEIGHT = 5000, 64, 24
+MOST_CHARACTERS = 2000
+"""Longest text that is shown."""
 LARGEST = 2048
 """Largest side of a picture that is enlarged, in pixels."""
 KINDS = {".png": "image", ".txt": "text", ".npy": "table"}
@@ -62,6 +65,17 @@ def draw_sample(run: LiveRun, step: int, index: int, scale: int) -> bytes:
     layout = load_layout(run.run.folder, as_path(run.run.folder, line))
     _check_index(index, layout.count, step)
     return encode_png(enlarge(_cut(samples.sheet, layout, index + 1)[-1], scale))
+
+
+def read_texts(run: LiveRun, step: int) -> list[str]:
+    """Return the first samples of a step of a run that generates texts, each in one line.
+
+    Raises RunError if there are no samples of that step, they cannot be read, or are no texts.
+    """
+    texts = _load(run, _line_of(run, step)).texts
+    if not texts:
+        raise RunError(f"the samples of {run.name} are no texts; they are shown as pictures")
+    return [printable(text)[:MOST_CHARACTERS] for text in texts[:MOST_TEXTS]]
 
 
 def arrange(cells: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -1,6 +1,7 @@
 """The page of a run: one clock, the timeline, charts, knobs, health; by keyboard, without motion, in both themes."""
 
 import json
+import shutil
 from pathlib import Path
 
 CLOCK = "#clock"
@@ -156,3 +157,24 @@ def test_a_run_that_ended_offers_to_resume(open_page) -> None:
 def test_unknown_run(open_page) -> None:
     page = open_page("#/run/nothing-here")
     assert "nothing-here" in page.get_by_role("alert").inner_text()
+
+
+def test_samples_that_are_texts(open_page, runs: Path) -> None:
+    folder = runs / "texts"
+    (folder / "samples").mkdir(parents=True)
+    (folder / "experiment.json").write_text((runs / "done" / "experiment.json").read_text())
+    with (folder / "events.jsonl").open("w") as log:
+        log.write(json.dumps({"event": "started", "step": 0, "images": 0, "steps": 20}) + "\n")
+        for step, words in ((0, "first"), (20, "<img src=x> second")):
+            (folder / "samples" / f"step-{step:08}.txt").write_text(f"{words} text\nanother\n")
+            line = {"event": "sampled", "step": step, "images": step, "samples": f"samples/step-{step:08}.txt"}
+            log.write(json.dumps(line) + "\n")
+    page = open_page("#/run/texts")
+    page.get_by_text("<img src=x> second text").wait_for()
+    assert page.get_by_role("list", name="Samples of step 20").locator("li").count() == 2
+    assert page.get_by_role("group", name="Grid of samples").count() == 0
+    page.locator("main").focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("first text").wait_for()
+    page.get_by_role("list", name="Samples of step 0").wait_for()
+    shutil.rmtree(folder)

@@ -2,11 +2,10 @@
  * Samples of the clock's step: the grid, the reals next to it, one sample over time and its nearest training pictures.
  * @module
  */
-import { latest, request, runPath, url } from "./api.js";
+import { get, latest, request, runPath, url } from "./api.js";
 import { fill, h, number, openDialog, panel, segmented } from "./dom.js";
 
-const LIMIT = 64;
-const HISTORY = 8;
+const LIMIT = 64, HISTORY = 8;
 /** Milliseconds without a change of the clock. */
 const REST = 400;
 
@@ -40,20 +39,22 @@ export function createSamples(id, clock) {
   const neighbours = h("img", { class: "pixels", alt: "", hidden: true });
   const neighboursCaption = h("small", { class: "muted", role: "status" });
   const caption = h("figcaption", { class: "muted" });
+  const texts = h("ol", { class: "texts", tabindex: 0, hidden: true });
   const close = h("section", { class: "stack closeup", "aria-label": "Chosen sample", hidden: true });
-  const large = h("button",
-    { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
-  const sheets = h("div", { class: "sheets" }, h("figure", {}, grid, caption), realsBox);
+  const large = h("button", { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
+  const sheets = h("div", { class: "sheets" }, h("figure", {}, grid, texts, caption), realsBox);
   const empty = h("p", { class: "empty" }, "No samples yet.");
-  const element = panel("Samples",
-    [segmented("Show", { samples: "Samples", both: "Both", reals: "Reals" }, view,
-      (value) => { view = value; show(); }), large], sheets, empty, close);
+  const element = panel("Samples", [segmented("Show", { samples: "Samples", both: "Both", reals: "Reals" }, view,
+    (value) => { view = value; show(); }), large], sheets, empty, close);
   const unsubscribe = clock.subscribe((changed) => { if (changed.has("step")) show(); });
 
   const loadReals = latest(async (/** @type {string} */ address, signal) => {
     await showPicture(reals, address, signal);
     fill(realsCaption, "reals");
   }, (error) => fill(realsCaption, error.message));
+  const loadTexts = latest(async (/** @type {string} */ address, signal) => {
+    fill(texts, /** @type {string[]} */ ((await get(address, {}, signal)).texts).map((text) => h("li", {}, text)));
+  }, (error) => fill(texts, h("li", { class: "error" }, error.message)));
   // The search takes long, so that it waits until the clock stands still.
   const loadNeighbours = latest(async (/** @type {string} */ address, signal) => {
     await new Promise((resolve) => setTimeout(resolve, REST));
@@ -79,17 +80,24 @@ export function createSamples(id, clock) {
     const item = current();
     empty.hidden = !!item;
     sheets.hidden = !item;
-    large.disabled = !item;
+    const isText = item?.kind === "text";
+    large.disabled = !item || isText;
     if (!item) return;
-    const { columns, count: limit } = layout(item);
-    const address = url(runPath(id, `/samples/${item.step}.png`), { columns, limit });
+    const { columns, count: limit } = layout(item), path = runPath(id, `/samples/${item.step}`);
+    const address = isText ? `${path}/texts` : url(`${path}.png`, { columns, limit });
     fill(caption, `step ${number(item.step)}`,
       item.step !== clock.step && item.step !== clock.state.last ? `, the last before ${number(clock.step)}` : "");
     realsBox.hidden = view === "samples";
     grid.parentElement?.toggleAttribute("hidden", view === "reals");
     if (view !== "samples" && !reals.src) loadReals(url(runPath(id, "/reals.png"), { columns, limit }));
+    grid.hidden = isText;
+    texts.hidden = !isText;
     if (address === wanted) return;
     wanted = address;
+    if (isText) {
+      texts.setAttribute("aria-label", `Samples of step ${item.step}`);
+      return void loadTexts(address);
+    }
     const next = new Image();
     next.onload = () => {
       if (wanted === address) Object.assign(picture, { src: address, alt: `Samples of step ${item.step}` });
@@ -102,8 +110,7 @@ export function createSamples(id, clock) {
   function choose(event) {
     const item = current(), box = picture.getBoundingClientRect();
     if (!item) return;
-    const { columns, rows, count } = layout(item);
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns),
+    const { columns, rows, count } = layout(item), column = Math.floor(((event.clientX - box.left) / box.width) * columns),
       row = Math.floor(((event.clientY - box.top) / box.height) * rows);
     select(Math.min(Math.max(row, 0) * columns + Math.max(column, 0), count - 1));
   }
@@ -132,8 +139,8 @@ export function createSamples(id, clock) {
     cell.hidden = close.hidden = selected < 0 || !item;
     if (!item || selected < 0) return;
     const { columns, rows } = layout(item);
-    const place = { left: (selected % columns) / columns, top: Math.floor(selected / columns) / rows,
-      width: 1 / columns, height: 1 / rows };
+    const left = (selected % columns) / columns, top = Math.floor(selected / columns) / rows;
+    const place = { left, top, width: 1 / columns, height: 1 / rows };
     for (const [name, share] of Object.entries(place)) cell.style.setProperty(name, `${share * 100}%`);
     const past = items.filter(({ step }) => step <= item.step), count = Math.min(HISTORY, past.length);
     const history = Array.from({ length: count },
@@ -142,8 +149,7 @@ export function createSamples(id, clock) {
     neighbours.hidden = true;
     loadNeighbours(url(runPath(id, "/neighbours"), { step: item.step, index: selected }));
     fill(close, h("header", { class: "toolbar" }, h("h3", {}, `Sample ${selected}`), h("span", { class: "grow" }),
-      h("a", { class: "button small",
-        href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
+      h("a", { class: "button small", href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
       h("button", { type: "button", class: "quiet small", "aria-label": "Close", onclick: () => select(-1) }, "✕")),
     h("small", { class: "muted" }, "The same latent over time"),
     h("div", { class: "strip" },
@@ -157,11 +163,9 @@ export function createSamples(id, clock) {
 
   function enlarge() {
     openDialog("Samples", [h("div", { class: "toolbar" }, h("h2", {}, picture.alt), h("span", { class: "grow" }),
-      h("button", { type: "button",
-        onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
-    h("div", { class: "sheets" },
-      [picture, reals].map((image) => image.src && !image.hidden
-        && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
+      h("button", { type: "button", onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
+    h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && !image.hidden
+      && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
   }
 
   return {

@@ -313,3 +313,13 @@ def test_a_run_that_has_not_started(root: Path, browser: Browser) -> None:
     assert browser.get(f"{RUNS}/ring/series?names=loss_g,lr_d").json == {"x": [], "steps": [], "series": {}}
     assert browser.get(f"{RUNS}/ring/timeline").json["turns"] == []
     assert browser.get(f"{RUNS}/ring/events").json == {"events": []}
+
+
+def test_texts_are_text(root: Path, browser: Browser) -> None:
+    texts = ("<b>not markup</b>", "a \x1b[31mred line", "x" * 5000)
+    add_samples(root, Sampled(41, 1312, np.zeros((3, 1), np.float32), texts=texts))
+    assert browser.get(f"{RUNS}/ring/samples").json["items"][-1]["kind"] == "text"
+    answer = browser.get(f"{RUNS}/ring/samples/41/texts").json
+    assert answer == {"step": 41, "texts": ["<b>not markup</b>", "a \\x1b[31mred line", "x" * 2000]}
+    assert "no samples of step 42" in browser.get(f"{RUNS}/ring/samples/42/texts").json["error"]
+    assert "are no texts" in browser.get(f"{RUNS}/ring/samples/40/texts").json["error"]
