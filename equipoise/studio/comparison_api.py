@@ -1,7 +1,7 @@
 """Routes that compare runs: settings that differ, common steps of samples, and the pages of `equipoise compare`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from starlette.requests import Request
@@ -40,23 +40,7 @@ def routes(studio: Studio) -> list[Route]:
         names = list(dict.fromkeys(name for name in request.query_params.get("runs", "").split(",") if name))
         if not 1 <= len(names) <= MOST_RUNS:
             raise SettingError(f"there are {len(names)} runs; choose 1 to {MOST_RUNS}")
-        settings: dict[str, dict[str, object]] = {}
-        steps: dict[str, set[int]] = {}
-        problems: dict[str, str] = {}
-        changes: dict[str, str] = {}
-        for name in names:
-            run = studio.runs.open(name)
-            steps[name] = {line["step"] for line in run.log.events("sampled")}
-            try:
-                settings[name] = flatten_settings(run.run.experiment())
-            except EquipoiseError as error:
-                problems[name] = " ".join(str(error).split())
-            changes[name] = describe_changes(manual_changes(run))
-        shared = set.intersection(*steps.values())
-        samples = [{"step": step} for step in sorted(shared)]
-        rows = [*differing_settings(settings), *differing_settings({name: {BY_HAND: changes[name]} for name in names})]
-        values = {"runs": names, "settings": rows, "samples": samples, "problems": problems}
-        return json_response({**values, "same_latents": share_latents(settings) and not problems})
+        return json_response(compare_runs(studio, names))
 
     def list_comparisons(_: Request) -> Response:
         folders = comparison_folders(studio.root)
@@ -81,6 +65,27 @@ def routes(studio: Studio) -> list[Route]:
         Route(f"/api/comparisons/{{comparison}}/{PAGE}", show_page),
         Route("/api/comparisons/{comparison}/files/{name}", show_file),
     ]
+
+
+def compare_runs(studio: Studio, names: Sequence[str]) -> dict[str, object]:
+    """Return the settings that differ, changes by hand, and the steps at which all runs have samples."""
+    settings: dict[str, dict[str, object]] = {}
+    steps: dict[str, set[int]] = {}
+    problems: dict[str, str] = {}
+    changes: dict[str, str] = {}
+    for name in names:
+        run = studio.runs.open(name)
+        steps[name] = {line["step"] for line in run.log.events("sampled")}
+        try:
+            settings[name] = flatten_settings(run.run.experiment())
+        except EquipoiseError as error:
+            problems[name] = " ".join(str(error).split())
+        changes[name] = describe_changes(manual_changes(run))
+    shared = set.intersection(*steps.values())
+    samples = [{"step": step} for step in sorted(shared)]
+    rows = [*differing_settings(settings), *differing_settings({name: {BY_HAND: changes[name]} for name in names})]
+    values = {"runs": names, "settings": rows, "samples": samples, "problems": problems}
+    return {**values, "same_latents": share_latents(settings) and not problems}
 
 
 def flatten_settings(experiment: Mapping[str, object]) -> dict[str, object]:

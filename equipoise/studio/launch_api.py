@@ -115,13 +115,6 @@ def routes(studio: Studio) -> list[Route]:
         command = train_command(experiment, studio.root / name if name else None)
         return json_response({**EMPTY, **answer, "command": command})
 
-    def begin(request: Request) -> Response:
-        run, query = studio.runs.open(request.path_params["run"]), request.query_params
-        if "step" not in query:
-            return json_response(start_values(run, twin=query.get("twin") == "1"))
-        step = int_parameter(request, "step", 0, 0, 10**12) if query["step"] != "best" else None
-        return json_response(continued_values(run, step, query.get("symptom", "")))
-
     async def start(request: Request) -> Response:
         name, experiment = _named_experiment(await _settings(request))
         if experiment.data is None:
@@ -147,9 +140,20 @@ def routes(studio: Studio) -> list[Route]:
         Route("/api/catalog", list_plugs),
         Route("/api/preview", preview, methods=["POST"]),
         Route("/api/runs", start, methods=["POST"]),
-        Route("/api/runs/{run}/start", begin),
+        _form_route(studio),
         Route("/api/runs/{run}/resume", resume, methods=["POST"]),
     ]
+
+
+def _form_route(studio: Studio) -> Route:
+    def begin(request: Request) -> Response:
+        run, query = studio.runs.open(request.path_params["run"]), request.query_params
+        if "step" not in query:
+            return json_response(start_values(run, twin=query.get("twin") == "1"))
+        step = int_parameter(request, "step", 0, 0, 10**12) if query["step"] != "best" else None
+        return json_response(continued_values(run, step, query.get("symptom", "")))
+
+    return Route("/api/runs/{run}/start", begin)
 
 
 def describe_settings() -> list[dict[str, object]]:

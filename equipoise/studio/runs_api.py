@@ -16,6 +16,7 @@ from equipoise.runs.run import FIGURES_FOLDER
 from equipoise.runs.run_index import LiveRun, row_to_json
 from equipoise.runs.run_rows import last_health
 from equipoise.runs.series import Bins, Numbers, bin_curves
+from equipoise.studio.chart_layout import lay_out_charts
 from equipoise.studio.curves import list_curves, make_axis, read_curves
 from equipoise.studio.knob_states import knob_states
 from equipoise.studio.progress_words import describe_progress
@@ -85,14 +86,15 @@ def describe_run(run: LiveRun) -> dict[str, object]:
     with run.log.lock:
         missing = last_health(run.log).missing
     meaning = {knob.name: (knob.unit, knob.help) for knob in knobs}
-    folder = run.run.folder
+    folder, curves = run.run.folder, list_curves(run, meaning)
     return {
         "experiment": experiment,
         "command": rerun_command(experiment) if experiment else "",
         "started": next(iter(run.log.events("started")), None),
         "warnings": warnings_of(run, experiment),
         "knobs": [knob.to_json() for knob in knobs],
-        "series": [info._asdict() for info in list_curves(run, meaning)],
+        "series": [info._asdict() for info in curves],
+        "charts": lay_out_charts(curves, {turn.knob for turn in run.log.turns}),
         "files": {
             "report": (folder / REPORT_FILE).is_file(),
             "film": folder.joinpath(*FILM).is_file(),

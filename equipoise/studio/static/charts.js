@@ -15,6 +15,10 @@ import { fill, h, number } from "./dom.js";
 const COLOURS = 8;
 const ROWS = 25;
 const SPARSE = 40;
+/** Steps at the beginning whose outliers do not count for the vertical range, in plots of at least three times as many. */
+const EARLY = 100;
+/** Share of the steps on view by which a value may be older than the cursor before its step is shown. */
+const OLD = 0.02;
 const SYNC = "page";
 
 /** Resolve a CSS colour variable, such as "--c1", to a colour of the theme. @param {string} name */
@@ -60,6 +64,8 @@ export class Chart {
   data = { x: [], steps: [], lines: [] };
   /** @type {Shade[]} */
   shades = [];
+  /** @type {number[]} steps at which a person changed a knob */
+  changes = [];
   log = false;
   /** Weight of the past in the smoothed lines, 0 to 0.99. */
   smoothing = 0;
@@ -68,14 +74,15 @@ export class Chart {
   #shape = "";
   #severe = "";
   #mild = "";
+  #change = "";
   /** @type {Set<string>} */
   #hiddenLines = new Set();
 
   /**
    * @param {string} title
    * @param {import("./clock.js").Clock} clock
-   * @param {{help?: string, unit?: string, height?: number, range?: [number, number], stepped?: boolean}} [options]
-   *     range: of the vertical axis; stepped: values hold until the next one
+   * @param {{help?: string, note?: string, unit?: string, height?: number, range?: [number, number], stepped?: boolean}} [options]
+   *     note: a line under the title; range: of the vertical axis; stepped: values hold until the next one
    */
   constructor(title, clock, options = {}) {
     this.title = title;
@@ -91,8 +98,8 @@ export class Chart {
       { class: "chart", tabindex: 0, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       "aria-label": `Chart: ${title}. Left and right arrow keys move the clock.` },
     h("figcaption", {}, h("h3", { title: options.help ?? null }, title),
-      options.unit && h("small", { class: "muted" }, options.unit), this.legend),
-    this.place, details);
+      options.unit && h("small", { class: "muted" }, options.unit), this.legend,
+      options.note && h("small", { class: "muted note" }, options.note)), this.place, details);
     this.observer = new ResizeObserver(() => {
       const width = this.place.clientWidth;
       if (this.#plot && width
@@ -142,6 +149,7 @@ export class Chart {
     const text = colour("--muted"), grid = colour("--line");
     this.#severe = faint(colour("--bad"), 0.1);
     this.#mild = faint(colour("--warn"), 0.1);
+    this.#change = colour("--accent");
     const fixed = this.log ? undefined : this.options.range;
     const stride = banded ? 3 : 1;
     const axis = { stroke: text, font: "11px system-ui", grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 4 };
@@ -154,7 +162,7 @@ export class Chart {
         y: { distr: this.log ? 3 : 1,
           range: this.log ? undefined
             : (/** @type {any} */ _, /** @type {number | null} */ low, /** @type {number} */ high) =>
-              fixed ?? padded(low, high) } },
+              fixed ?? padded(...this.#settled(low, high)) } },
       axes: [{ ...axis, size: 26, space: 64,
         values: (/** @type {any} */ _, /** @type {number[]} */ values) =>
           values.map((value) => this.clock.state.axis === "seconds" && value >= 600 ? `${tick(value / 60)} min`
@@ -171,6 +179,7 @@ export class Chart {
       cursor: { sync: { key: SYNC, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false, setScale: false }, y: false },
       hooks: { setCursor: [(/** @type {uPlot} */ plot) => this.#showValues(plot.cursor.idx ?? null)],
         setSelect: [(/** @type {uPlot} */ plot) => this.#select(plot)],
+        draw: [() => this.moveMark()],
         drawClear: [(/** @type {uPlot} */ plot) => this.#shade(plot)] },
     };
     const plot = new uPlot(options, columns, this.place);
@@ -205,9 +214,13 @@ export class Chart {
 
   /** Show the values at an index in the legend; null: at the clock. @param {number | null} index */
   #showValues(index) {
-    const at = index ?? indexAt(this.data.steps, this.clock.step);
-    this.legend.querySelectorAll("b").forEach((place,
-      line) => { place.textContent = number(valueAt(this.data.lines[line]?.last ?? [], at)); });
+    const { steps, lines } = this.data, at = index ?? indexAt(steps, this.clock.step);
+    const reach = OLD * ((steps.at(-1) ?? 0) - (steps[0] ?? 0));
+    this.legend.querySelectorAll("b").forEach((place, line) => {
+      const values = lines[line]?.last ?? [], found = lastIndex(values, at);
+      const step = index === null ? this.clock.step : steps[at];
+      place.textContent = number(values[found]) + (step - steps[found] > reach ? ` at step ${number(steps[found])}` : "");
+    });
   }
 
   /** Draw spans with findings behind the lines. @param {uPlot} plot */
@@ -220,6 +233,26 @@ export class Chart {
       ctx.fillStyle = severe ? this.#severe : this.#mild;
       if (right > left) ctx.fillRect(left, bbox.top, right - left, bbox.height);
     }
+    ctx.fillStyle = this.#change;
+    for (const step of this.changes) {
+      const left = plot.valToPos(this.#position(step), "x", true);
+      for (let top = bbox.top; left >= bbox.left && left <= bbox.left + bbox.width && top < bbox.top + bbox.height; top += 8)
+        ctx.fillRect(left - 1, top, 2, 5);
+    }
+  }
+
+  /**
+   * Lowest and highest value after the first steps, which would squash the rest.
+   * @param {number | null} low
+   * @param {number} high
+   * @returns {[number | null, number]}
+   */
+  #settled(low, high) {
+    const { steps, lines } = this.data, first = steps.findIndex((step) => step > EARLY);
+    if (low === null || first < 0 || steps[steps.length - 1] < 3 * EARLY || steps[0] > EARLY) return [low, high];
+    const values = lines.filter(({ label }) => !this.#hiddenLines.has(label)).flatMap(({ last, min = last, max = last }) =>
+      [...min.slice(first), ...max.slice(first)]).filter((value) => value !== null);
+    return values.length ? [Math.min(...values), Math.max(...values)] : [low, high];
   }
 
   /** Value of the horizontal axis at a step. @param {number} step */
@@ -251,7 +284,7 @@ export class Chart {
   #moveTo(index) {
     const step = this.data.steps[Math.min(Math.max(index, 0), this.data.steps.length - 1)];
     if (step !== undefined) this.clock.update({ step });
-    const values = this.data.lines.map((line) => `${line.label} ${number(valueAt(line.last, index))}`);
+    const values = this.data.lines.map((line) => `${line.label} ${number(line.last[lastIndex(line.last, index)])}`);
     announce(`${this.title}, step ${step}: ${values.join(", ")}`);
   }
 
@@ -268,8 +301,10 @@ export class Chart {
 
   #fillTable() {
     if (!this.details.open) return;
-    const { x, lines } = this.data, count = Math.min(ROWS, x.length);
-    const rows = Array.from({ length: count }, (_, row) => Math.round((row * (x.length - 1)) / Math.max(1, count - 1)));
+    const { x, steps, lines } = this.data, from = x[0] ?? 0, width = (x.at(-1) ?? 0) - from;
+    const around = this.changes.map((step) => indexAt(steps, step)).flatMap((index) => [index, index + 1]);
+    const even = Array.from({ length: ROWS }, (_, row) => indexAt(x, from + (row * width) / (ROWS - 1)));
+    const rows = [...new Set([...even, ...around])].filter((row) => row < x.length).sort((a, b) => a - b);
     fill(this.table, h("table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, this.clock.state.axis),
         lines.map((line) => h("th", { scope: "col", class: "right" }, line.label)))),
@@ -279,10 +314,11 @@ export class Chart {
   }
 }
 
-/** The value at an index, or the nearest one before it. @param {(number | null)[]} values @param {number} index */
-function valueAt(values, index) {
-  for (let at = Math.min(index, values.length - 1); at >= 0; at -= 1) if (values[at] !== null) return values[at];
-  return null;
+/** Index of the last number up to an index; -1 if there is none. @param {(number | null)[]} values @param {number} index */
+function lastIndex(values, index) {
+  let at = Math.min(index, values.length - 1);
+  while (at >= 0 && values[at] === null) at -= 1;
+  return at;
 }
 
 /** Whether a line has so few numbers that each is drawn as a point. @param {Line} line */

@@ -7,6 +7,7 @@
  * @typedef {object} ClockState
  * @property {number} step the step that is shown
  * @property {number} last the last step of the run up to now
+ * @property {number} end the last step that is planned, to which the timeline reaches
  * @property {boolean} follow whether the clock moves on with the run
  * @property {[number, number] | null} range first and last step on view; null: the whole run
  * @property {"step" | "images" | "seconds"} axis unit of the horizontal axes
@@ -15,13 +16,13 @@
 /** A clock that views listen to. */
 export class Clock {
   /** @type {ClockState} */
-  state = { step: 0, last: 0, follow: true, range: null, axis: "step" };
+  state = { step: 0, last: 0, end: 0, follow: true, range: null, axis: "step" };
   /** @type {Set<(changed: Set<string>) => void>} */
   #listeners = new Set();
 
   get step() { return this.state.step; }
   /** First and last step on view. @returns {[number, number]} */
-  get span() { return this.state.range ?? [0, Math.max(1, this.state.last)]; }
+  get span() { return this.state.range ?? [0, Math.max(1, this.state.last, this.state.end)]; }
 
   /**
    * Change the clock; listeners get the names of what changed. A step stays within the run.
@@ -46,7 +47,7 @@ export class Clock {
   /** Zoom by a factor around the clock; 0 shows the whole run. @param {number} factor */
   zoom(factor) {
     const [from, to] = this.span, width = (to - from) * factor;
-    if (!factor || width >= this.state.last) return this.update({ range: null });
+    if (!factor || width >= Math.max(this.state.last, this.state.end)) return this.update({ range: null });
     const start = Math.min(Math.max(0, this.step - width / 2), this.state.last - width);
     this.update({ range: [Math.round(start), Math.round(start + Math.max(4, width))] });
   }

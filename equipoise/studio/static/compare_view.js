@@ -10,7 +10,7 @@ import { badge, field, fill, h, notify, number, panel, segmented } from "./dom.j
 import { choice } from "./inputs.js";
 
 /** @typedef {"step" | "images" | "seconds"} Axis */
-/** @typedef {{settings: {name: string, values: Record<string, unknown>}[], samples: {step: number}[]}} Comparison */
+/** @typedef {{settings: {name: string, values: Record<string, unknown>}[], samples: {step: number}[], same_latents: boolean}} Comparison */
 
 const FAVOURITES = ["rank_train_fake", "rank_train_held_out", "probability_fake"];
 const MOST_CHARTS = 4;
@@ -69,7 +69,8 @@ function settingsTable(ids, details, { settings }) {
       h("tr", {}, h("th", { scope: "row" }, "best"), details.map(({ row }) => h("td", {}, best(row)))),
       h("tr", {}, h("th", { scope: "row" }, "steps"),
         details.map(({ row }) => h("td", {}, `${number(row.step)} of ${number(row.steps)}`)))))),
-  settings.length === 0 && h("p", { class: "muted" }, "No setting differs: these runs repeat each other."));
+  settings.length === 0 && h("p", { class: "muted" }, ids.length < 2 ? "Add a second run to see what differs."
+    : "No setting differs, and nobody changed a knob by hand: these runs repeat each other."));
 }
 
 /** Series of several runs on one axis, one chart a series, one line a run. @param {string[]} ids @param {RunDetails[]} details */
@@ -143,7 +144,7 @@ function joined(ids, answers, name) {
 }
 
 /** Samples of each run at one step that all have. @param {string[]} ids @param {Comparison} comparison */
-function sampleRows(ids, { samples }) {
+function sampleRows(ids, { samples, same_latents: same }) {
   const steps = samples.map(({ step }) => step);
   if (!steps.length) return panel("Samples", null, h("p", { class: "muted" }, "These runs have saved samples at no common step."));
   const pictures = ids.map((id) => h("img", { class: "pixels wide", alt: "", "data-run": id }));
@@ -160,12 +161,13 @@ function sampleRows(ids, { samples }) {
   const bar = h("input",
     { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples", oninput: show });
   show();
-  return panel("Samples of the same latents", output, bar,
+  return panel(ids.length > 1 && same ? "Samples of the same latents" : "Samples at the same step", output, bar,
     h("div", { class: "side-by-side" }, pictures.map((picture, index) => h("figure", {},
     h("figcaption", { class: "run-chip", "data-line": index % 8 + 1 }, h("i", { class: "swatch" }), ids[index], " ",
       h("a", { href: `#/judge/${encodeURIComponent(ids[index])}` }, "judge two steps"), " · ",
       h("a", { href: `#/explore/${encodeURIComponent(ids[index])}` }, "explore")), picture))),
-  h("p", { class: "muted" }, "Runs with the same seed and the same shape of latents draw the same latents."));
+  ids.length > 1 && h("p", { class: "muted" }, same ? "The same seed, data and model: each place in the grid has the same latent."
+    : "The seeds, data or models differ, so the latents do, too: compare the sheets as a whole, not sample by sample."));
 }
 
 /** The pages of `equipoise compare`, shown inside. */

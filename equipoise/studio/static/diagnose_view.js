@@ -4,7 +4,7 @@
  * @module
  */
 import { get, latest, post, request, runPath } from "./api.js";
-import { badge, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
+import { badge, field, fill, h, notify, notifyError, number, panel, severityText } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
 
 /**
@@ -61,7 +61,7 @@ function findingPanel({ symptom, label, severity, since, unit, evidence, advice,
   const proofs = typeof evidence === "string" ? evidence
     : Object.entries(evidence).map(([name, value]) => `${name} ${number(value)}`).join(", ");
   return panel(label, h("span", { class: "muted" },
-    `severity ${Math.round(severity * 100)} %${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
+    `${severityText(severity)}${since === null ? "" : `, since ${unit ?? "step"} ${number(since)}`}`),
     proofs && h("p", {}, h("strong", {}, "Evidence: "), proofs),
       advice.map((line, index) =>
         h("p", {}, index === advice.length - 1 && h("strong", {}, "Advice: "), `${line.charAt(0).toUpperCase()}${line.slice(1)}.`)),

@@ -28,8 +28,7 @@ export function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (name === "value" || name === "checked") Object.assign(element, { [name]: value });
-    else if (value === null || value === undefined || (value === false && !name.startsWith("aria-")))
-      element.removeAttribute(name);
+    else if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) element.removeAttribute(name);
     else element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
   }
 }
@@ -57,12 +56,10 @@ export function fill(element, ...children) {
  * @param {Element[]} nodes
  */
 export function setChildren(element, nodes) {
-  if (nodes.length === element.children.length
-    && nodes.every((node, index) => element.children[index] === node)) return;
+  if (nodes.length === element.children.length && nodes.every((node, index) => element.children[index] === node)) return;
   const focused = document.activeElement;
   element.replaceChildren(...nodes);
-  if (focused instanceof HTMLElement && focused !== document.activeElement
-    && element.contains(focused)) focused.focus();
+  if (focused instanceof HTMLElement && focused !== document.activeElement && element.contains(focused)) focused.focus();
 }
 
 /**
@@ -113,8 +110,7 @@ export function badge(state) {
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/,
-    "e").replace("e+", "e");
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
   if (Number.isInteger(value)) return value.toLocaleString("en");
   return value.toLocaleString("en", { maximumSignificantDigits: size >= 1000 ? 5 : 4 });
 }
@@ -185,8 +181,20 @@ export function openDialog(title, content, kind) {
 }
 
 /** Show an error as a notice. @param {unknown} error */
-export const notifyError = (error, what = "") =>
-  notify(`${what}${error instanceof Error ? error.message : error}`, { kind: "error" });
+export const notifyError = (error, what = "") => notify(`${what}${error instanceof Error ? error.message : error}`, { kind: "error" });
+
+/**
+ * A link to the form of a new run from a checkpoint of a run.
+ * @param {string} id
+ * @param {number} step
+ * @param {string} [symptom] whose advice is filled in
+ * @param {string} [text]
+ */
+export const continueLink = (id, step, symptom = "", text = `Continue from step ${number(step)} as a new run`) =>
+  h("a", { href: `#/start?from=${encodeURIComponent(id)}&step=${step}${symptom && `&symptom=${symptom}`}` }, text);
+
+/** How bad a finding is. @param {number} severity from 0 to 1 */
+export const severityText = (severity) => `severity ${Math.round(severity * 100)} % (how bad, not how certain)`;
 
 /** Whether the reader prefers a page that does not move by itself. */
 export const prefersStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

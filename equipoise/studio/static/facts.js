@@ -3,7 +3,7 @@
  * @module
  */
 import { get, runPath } from "./api.js";
-import { badge, bytes, fill, h, notify, notifyError, number, panel } from "./dom.js";
+import { badge, bytes, continueLink, fill, h, notify, notifyError, number, panel, severityText } from "./dom.js";
 
 /** @param {import("./clock.js").Clock} clock @param {import("./knobs.js").Requests} requests */
 export function createHealth(clock, requests) {
@@ -38,14 +38,17 @@ export function createHealth(clock, requests) {
   function finding(item) {
     const done = timeline?.remedies.filter((remedy) => remedy.symptom === item.symptom && remedy.step >= item.since
       && remedy.step <= clock.step) ?? [];
-    const running = details?.row.state === "running";
+    const running = details?.row.state === "running", best = timeline?.checkpoints.findLast(({ best, present }) => best && present);
     return h("article", { class: item.severity >= 0.66 ? "finding severe" : "finding" },
       h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label,
         h("small", { class: "muted" },
-          ` since step ${number(item.since)}, severity ${Math.round(item.severity * 100)} %`)),
+          ` since step ${number(item.since)}, ${severityText(item.severity)}`)),
       h("p", {}, item.evidence),
+      item.causes.map((cause) => h("p", {}, h("b", {}, "Before it: "), `${cause}.`)),
       done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map(remedyText)),
       item.advice && h("p", { class: "muted" }, h("b", {}, "Advice: "), item.advice),
+      best && h("p", {}, continueLink(requests.id, best.step, item.symptom,
+        `Continue from the best checkpoint, step ${number(best.step)}, with this advice`)),
       running && item.until === null && adviceButtons(item.symptom));
   }
 
@@ -104,7 +107,9 @@ export function createFacts(id) {
 
   /** @param {RunDetails} details */
   function update({ row, experiment, command, warnings: texts, files, data, skipped, last_log: output }) {
-    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem));
+    fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem),
+      row.manual && h("a", { class: "button", href: `#/start?from=${encodeURIComponent(id)}&twin=1` },
+        "Start the twin without changes by hand"));
     fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
       h("button", { type: "button", class: "small",
         onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),

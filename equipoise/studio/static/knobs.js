@@ -4,7 +4,7 @@
  * @module
  */
 import { get, post, runPath } from "./api.js";
-import { field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
+import { continueLink, field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
 
 const TICKS = 1000;
 
@@ -35,6 +35,8 @@ const valueText = (knob, value) => (knob.off && value === 0 ? "off" : `${number(
 export class Requests {
   /** @type {WaitingRequest[]} */
   waiting = [];
+  /** When the run takes them, in words. */
+  next = "";
   /** @param {string} id @param {() => void} onchange called when the list of those that wait may be another */
   constructor(id, onchange) {
     this.id = id;
@@ -55,7 +57,7 @@ export class Requests {
     try {
       const { request } = await post(runPath(this.id, "/requests"), body);
       this.waiting = [...this.waiting, { request, ...body }];
-      notify(`${text}: waits for the run's next reading`, undo && { action: ["Undo", undo] });
+      notify(`${text}: ${this.next}`, undo && { action: ["Undo", undo] });
       this.onchange();
     } catch (error) {
       notifyError(error, `${text}: not sent. `);
@@ -151,8 +153,7 @@ class KnobRow {
 
   /** @param {number} value @param {boolean} writeBox */
   show(value, writeBox) {
-    const { knob, slider, box } = this, pending = this.pending(),
-      position = knob.scale === "integer" ? value : positionOf(knob, value);
+    const { knob, slider, box } = this, pending = this.pending(), position = knob.scale === "integer" ? value : positionOf(knob, value);
     if (document.activeElement !== slider || !this.draft) slider.value = String(position);
     setAttributes(slider, { "aria-valuetext": valueText(knob, value) });
     if (writeBox) box.value = String(Number(value.toPrecision(4)));
@@ -181,17 +182,17 @@ export function createKnobs(requests) {
   const element = panel("Knobs", null, note, list);
   return {
     element,
-    /** @param {KnobState[]} knobs @param {boolean} running */
-    update(knobs, running) {
-      const acting = knobs.filter((knob) => knob.acts);
+    /** @param {KnobState[]} knobs @param {Row} row */
+    update(knobs, { state, step }) {
+      const acting = knobs.filter((knob) => knob.acts), running = state === "running";
       for (const knob of acting) {
         if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name,
           row); list.append(row.element); }
         rows.get(knob.name)?.update(knob, running);
       }
       fill(note, !acting.length ? "The run has not said yet which knobs act." : running
-        ? "A value that you set stands above controller and repair until you release it."
-          : "The run is not going on. Resume it to change knobs.");
+        ? "The values of now. One that you set stands above controller and repair until you release it."
+          : `The values at the end, step ${number(step)}. Resume the run to change knobs, or continue from a checkpoint with others.`);
     },
   };
 }
@@ -203,18 +204,24 @@ export function createActions(id, requests) {
   const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"),
     ask("save", "Save now"),
     h("button", { type: "button", onclick: () => openNote(requests) }, "Note …"), ask("stop", "Stop"));
-  const resume = h("button", { type: "button", onclick: () => openResume(id) }, "Resume");
+  const resume = h("button", { type: "button", onclick: () => openResume(id, row, kept) }, "Resume");
+  /** @type {Row} */
+  let row;
+  /** @type {number[]} */
+  let kept = [];
   const waiting = h("span", { class: "muted", role: "status" });
   return {
     element: h("div", { class: "toolbar" }, live, resume, waiting),
-    /** @param {Row["state"]} state */
-    update(state) {
+    /** @param {Row} next @param {number[]} checkpoints steps of those that are kept */
+    update(next, checkpoints) {
+      [row, kept] = [next, checkpoints];
+      const { state } = row;
       const running = state === "running";
       live.hidden = !running;
       resume.hidden = running || state === "damaged";
       resume.classList.toggle("primary", state !== "finished");
       const actions = requests.waiting.filter((item) => !item.knob).map((item) => item.action);
-      fill(waiting, running && actions.length ? `◷ waiting: ${actions.join(", ")}` : "");
+      fill(waiting, running && actions.length ? `◷ ${actions.join(", ")}: ${requests.next}` : "");
     },
   };
 }
@@ -226,13 +233,15 @@ function openNote(requests) {
     () => { requests.send({ action: "note", text: text.value }, "Note"); });
 }
 
-/** @param {string} id */
-function openResume(id) {
-  const steps = h("input", { type: "number", min: 1 });
-  openForm("Resume the run",
-    field("Steps in all", steps, "Empty: up to the number of steps that the run was started with."), "Resume", () => {
-    post(runPath(id, "/resume"),
-      steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on in a few seconds."),
-      notifyError);
+/** @param {string} id @param {Row} row @param {number[]} checkpoints */
+function openResume(id, { state, step, steps: total }, checkpoints) {
+  const value = state === "finished" ? 2 * step : total ?? "";
+  const steps = h("input", { type: "number", min: step + 1, value });
+  const leave = (/** @type {any} */ event) => { if (event.target.closest("a")) event.target.closest("dialog").close(); };
+  openForm("Resume the run", [field("Steps in all", steps, `It goes on from its end, step ${number(step)}, with the same settings.`),
+    checkpoints.length > 0 && h("div", { onclick: leave }, h("p", {}, "To go back, or to change settings and knobs:"),
+      h("ul", {}, checkpoints.map((kept) => h("li", {}, continueLink(id, kept)))))], "Resume", () => {
+    notify("Starting the process…");
+    post(runPath(id, "/resume"), steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on."), notifyError);
   });
 }

@@ -33,6 +33,7 @@ async function route() {
   unmount = () => {};
   const root = h("div", { class: `view ${name}` });
   fill(main, root);
+  fill(root, h("p", { class: "muted", role: "status" }, "Loading…"));
   for (const link of document.querySelectorAll("nav a"))
     setAttributes(link, { "aria-current": link.getAttribute("href") === `#/${name}` ? "page" : null });
   if (mine > 1) main.focus({ preventScroll: true });

@@ -22,7 +22,7 @@ const REASONS = { steps: "all steps are done", images: "all images were seen", s
 export async function mount(root, { id, query }) {
   const clock = new Clock(), refresh = coalesce(load, notifyError, 300);
   const requests = new Requests(id, () => { show(); refresh(); });
-  const samples = createSamples(id, clock), curves = createCurves(id, clock), timeline = createTimeline(clock);
+  const samples = createSamples(id, clock), curves = createCurves(id, clock), timeline = createTimeline(id, clock);
   const health = createHealth(clock, requests), knobs = createKnobs(requests), actions = createActions(id, requests),
     facts = createFacts(id);
   const bar = createClockBar(clock, () => samples.steps);
@@ -31,6 +31,8 @@ export async function mount(root, { id, query }) {
   /** @type {RunDetails | null} */
   let details = null;
   let refused = -1;
+  /** @type {number[]} steps of checkpoints that are kept */
+  let checkpoints = [];
   const path = encodeURIComponent(id);
   const links = { Explore: `explore/${path}`, "Judge checkpoints": `judge/${path}`, Compare: `compare?runs=${path}`,
     Duplicate: `start?from=${path}` };
@@ -46,17 +48,20 @@ export async function mount(root, { id, query }) {
 
   function show() {
     if (!details) return;
-    const { row } = details, running = row.state === "running";
+    const { row } = details;
     fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict),
       row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
     fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "),
       ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
       row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`,
-        row.state !== "running" && row.reason && ` · ${REASONS[row.reason] ?? row.reason}`);
+      row.best && details.better && ` (${details.better} is better)`,
+      details.progress.left && ` · ${details.progress.left}`,
+      row.state !== "running" && row.reason && ` · ${REASONS[row.reason] ?? row.reason}`);
     progress.hidden = row.state === "finished";
     Object.assign(progress, { max: Math.max(1, row.steps ?? row.step), value: row.step });
-    knobs.update(details.knobs, running);
-    actions.update(row.state);
+    requests.next = details.progress.next;
+    knobs.update(details.knobs, row);
+    actions.update(row, checkpoints);
   }
 
   async function load() {
@@ -64,10 +69,13 @@ export async function mount(root, { id, query }) {
     const [next, events, { items }] = await Promise.all([get(runPath(id)), get(runPath(id, "/timeline")),
       get(runPath(id, "/samples")), requests.load()]);
     details = /** @type {RunDetails} */ (next);
-    clock.update({ last: details.row.step });
+    const { step, steps, state } = details.row;
+    clock.update({ last: step, end: state === "running" ? steps ?? step : step });
+    checkpoints = events.checkpoints.filter((/** @type {{present: boolean}} */ { present }) => present)
+      .map((/** @type {{step: number}} */ { step }) => step);
     show();
-    curves.shade(events.findings);
-    curves.update(details.series, events.turns);
+    curves.shade(events);
+    curves.update(details.charts);
     timeline.update(events);
     health.update(details, events);
     samples.update(items);

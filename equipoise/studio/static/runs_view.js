@@ -125,7 +125,11 @@ export async function mount(root, { query }) {
       if (box.checked) selected.add(id); else selected.delete(id);
       showSelection();
     } });
-    return h("tr", {}, h("td", {}, box), Object.keys(COLUMNS).map(() => h("td")), h("td", { class: "right nowrap" },
+    const open = (/** @type {any} */ event) => {
+      if (!event.target.closest("a, button, input") && !String(getSelection())) location.hash = `#/run/${encodeURIComponent(id)}`;
+    };
+    return h("tr", { class: "opens", onclick: open }, h("td", {}, box), Object.keys(COLUMNS).map(() => h("td")),
+      h("td", { class: "right nowrap" },
       h("button", { type: "button", class: "quiet small", "aria-label": `Tags and note of ${id}`,
         title: "Tags and note", onclick: () => edit(current()) }, "✎"),
       h("button", { type: "button", class: "quiet small archive",

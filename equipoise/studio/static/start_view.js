@@ -45,21 +45,13 @@ const WRITTEN = ["format", "versions", "budget", "seconds", "manual"];
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { query }) {
   const from = query.get("from");
-  /** @type {[Catalog, RunDetails | null]} */
-  const [catalog, source] = await Promise.all([get("/api/catalog"), from ? get(runPath(from)) : null]);
-  const form = createForm(catalog, settingsOf(source?.experiment));
-  fill(root, h("div", { class: "title" }, h("h1", {}, from ? `Start a run like ${from}` : "Start a run"),
-    h("p", { class: "muted" }, "It goes on when you close this page.")), form.element);
+  /** @type {[Catalog, {title: string, note: string, values: Record<string, any>}]} */
+  const [catalog, { title, note, values }] = await Promise.all([get("/api/catalog"), from
+    ? get(runPath(from, "/start"), { step: query.get("step"), symptom: query.get("symptom"), twin: query.get("twin") })
+    : { title: "Start a run", note: "It goes on when you close this page.", values: { data: "digits", minutes: 2 } }]);
+  const form = createForm(catalog, values);
+  fill(root, h("div", { class: "title" }, h("h1", {}, title), h("p", { class: "muted" }, note)), form.element);
   return form.end;
-}
-
-/** Settings to begin with: those of a run without what the program wrote itself. @param {any} experiment @returns {Record<string, any>} */
-function settingsOf(experiment) {
-  if (!experiment) return { data: "digits", minutes: 2 };
-  const values = { ...experiment };
-  if (values.budget) Object.assign(values, { minutes: Number((values.budget / 60).toPrecision(4)), steps: undefined });
-  for (const name of WRITTEN) delete values[name];
-  return values;
 }
 
 /** @param {any} plug a name, or a name with options @returns {string} */
@@ -71,7 +63,7 @@ function createForm(catalog, values) {
   const errors = new Map();
   let changed = "data", ended = false;
   const result = h("div", { class: "stack", "aria-live": "polite" },
-    h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…"));
+    h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…")), status = h("p", { role: "status" });
   const button = h("button", { type: "submit", class: "primary" }, "Start");
   const load = latest(async (/** @type {undefined} */ _, signal) => {
     result.setAttribute("aria-busy", "true");
@@ -178,7 +170,7 @@ function createForm(catalog, values) {
     return panel("Other settings", null, [...new Set(others.map(({ group }) => group))].map((group) => {
       const names = others.filter((item) => item.group === group).map(({ name }) => name),
         count = names.filter((name) => values[name] !== undefined).length;
-      return h("details", {}, h("summary", {}, group, count > 0 && ` (${count} set)`),
+      return h("details", { open: names.includes("knobs") && !!values.knobs }, h("summary", {}, group, count > 0 && ` (${count} set)`),
         h("div", { class: "fields" }, names.map(settingField)));
     }));
   }
@@ -189,17 +181,22 @@ function createForm(catalog, values) {
     button.disabled = true;
     changed = "start";
     try {
+      fill(status, "Starting the process… This takes up to a minute.");
       location.hash = `#/run/${encodeURIComponent((await post("/api/runs", values)).id)}`;
     } catch (error) {
+      fill(status);
       fail(/** @type {Error} */ (error).message);
     }
   };
 
   const plugs = h("div", { class: "fields" }, plugField("model", "Model", catalog.models),
     plugField("controller", "Controller: what changes knobs during training", catalog.controllers));
+  const name = h("input", { type: "text", value: values.name ?? "", maxlength: 100, spellcheck: "false", placeholder: "by data and model",
+    oninput: () => set("name", name.value.trim()) });
   const element = h("form", { class: "start-form", novalidate: true, onsubmit: start },
     h("div", { class: "stack" }, dataPanel(), panel("Model and control", null, plugs), lengthPanel(), otherPanel()),
-    h("div", { class: "stack sticky" }, panel("What will happen", button, errorOf("start"), result)));
+    h("div", { class: "stack sticky" }, panel("What will happen", button, field("Name", name, "Of the run and its folder."),
+      errorOf("name"), status, errorOf("start"), result)));
   load(undefined);
   return { element, end: () => { ended = true; } };
 }

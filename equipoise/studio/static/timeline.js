@@ -2,7 +2,7 @@
  * The timeline of a run: one lane a kind of event. A click sets the clock and shows the reason.
  * @module
  */
-import { fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
+import { continueLink, fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
 
 /**
  * @typedef {object} Mark
@@ -19,8 +19,8 @@ const MARK = 16, NAMES = 136;
 /** Number of events of one mark that are listed. */
 const MOST = 40;
 
-/** @param {import("./clock.js").Clock} clock */
-export function createTimeline(clock) {
+/** @param {string} id of the run @param {import("./clock.js").Clock} clock */
+export function createTimeline(id, clock) {
   /** @type {[string, Mark[]][]} */
   let lanes = [];
   let shownText = "";
@@ -32,7 +32,7 @@ export function createTimeline(clock) {
     h("span", { class: "muted" }, "Choose a mark to see what happened and why."));
   const element = panel("Timeline", null, h("div", { class: "lanes-box" }, place, hand), why);
   const unsubscribe = clock.subscribe((changed) => {
-    if (changed.has("range") || changed.has("last")) draw();
+    if (changed.has("range") || changed.has("last") || changed.has("end")) draw();
     moveHand();
   });
 
@@ -109,7 +109,7 @@ export function createTimeline(clock) {
       const text = JSON.stringify([timeline, clock.state.last]);
       if (text === shownText) return moveHand();
       shownText = text;
-      lanes = makeLanes(timeline, clock.state.last);
+      lanes = makeLanes(timeline, clock.state.last, id);
       draw();
     },
     destroy: unsubscribe,
@@ -141,8 +141,8 @@ function joined(marks, width) {
       members.length > MOST && h("li", {}, `and ${members.length - MOST} more`)) });
 }
 
-/** @param {TimelineAnswer} timeline @param {number} last @returns {[string, Mark[]][]} */
-function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints, resumes }, last) {
+/** @param {TimelineAnswer} timeline @param {number} last @param {string} id @returns {[string, Mark[]][]} */
+function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints, resumes }, last, id) {
   /** @type {Map<string, Mark[]>} */
   const symptoms = new Map();
   for (const finding of findings) symptoms.set(finding.label, [...(symptoms.get(finding.label) ?? []), findingMark(finding, last)]);
@@ -154,7 +154,7 @@ function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints
     ["Manual", manual.map(manualMark)],
     ["Controller", turns.filter((turn) => turn.by !== "manual").map(turnMark)],
     ["Evaluations", evaluations.map(evaluationMark)],
-    ["Checkpoints", checkpoints.map((item) => checkpointMark(item, item === best))],
+    ["Checkpoints", checkpoints.map((item) => checkpointMark(item, item === best, id))],
     ["Resumed", resumes.map(({ step }) =>
       ({ from: step, kind: "resume", mark: "▶", label: "resumed", why: h("span", {}, "The run was resumed here.") }))],
   ];
@@ -162,10 +162,10 @@ function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints
 }
 
 /** @param {TimelineFinding} finding @param {number} last @returns {Mark} */
-function findingMark({ severity, since, until, evidence, advice }, last) {
+function findingMark({ severity, since, until, evidence, causes, advice }, last) {
   const level = severity >= 0.66 ? "severe" : severity >= 0.33 ? "medium" : "mild";
   return { from: since, to: until ?? last, kind: `finding ${level}`, label: `${level}, ${until === null ? "goes on" : "over"}`,
-    why: [h("p", {}, evidence), advice && h("p", { class: "muted" }, "Advice: ", advice)] };
+    why: [h("p", {}, evidence), causes.map((cause) => h("p", {}, `${cause}.`)), advice && h("p", { class: "muted" }, "Advice: ", advice)] };
 }
 
 /** @param {Remedy} remedy @param {number} last @returns {Mark} */
@@ -177,9 +177,9 @@ function remedyMark({ step, symptom, rung, restored, until, why }, last) {
 }
 
 /** @param {ManualEntry} entry @returns {Mark} */
-function manualMark({ step, action, knob, value, note, by, refused }) {
-  return { from: step, kind: "manual", mark: "✎", label: `${action} ${knob}`.trim(),
-    why: h("span", {}, `${by || "A person"}: ${action} `, h("code", {}, knob), value !== null && ` ${number(value)}`,
+function manualMark({ step, label, note, by, refused }) {
+  return { from: step, kind: "manual", mark: "✎", label,
+    why: h("span", {}, `${by || "A person"}: ${label}`,
       note && ` “${note}”`, refused && h("span", { class: "error" }, ` refused: ${refused}`)) };
 }
 
@@ -197,9 +197,9 @@ function evaluationMark({ step, metric, value, better }) {
     why: h("span", {}, h("code", {}, metric), ` ${number(value)}`, h("span", { class: "muted" }, `, ${better} is better`)) };
 }
 
-/** @param {TimelineAnswer["checkpoints"][number]} checkpoint @param {boolean} isBest @returns {Mark} */
-function checkpointMark({ step, present }, isBest) {
+/** @param {TimelineAnswer["checkpoints"][number]} checkpoint @param {boolean} isBest @param {string} id @returns {Mark} */
+function checkpointMark({ step, present }, isBest, id) {
   const label = isBest ? "best checkpoint" : present ? "checkpoint" : "checkpoint, removed since";
   return { from: step, kind: `checkpoint ${isBest ? "best" : present ? "" : "gone"}`.trim(), mark: isBest ? "★" : "", label,
-    why: h("span", {}, `${label[0].toUpperCase()}${label.slice(1)}.`) };
+    why: h("span", {}, `${label[0].toUpperCase()}${label.slice(1)}. `, present && continueLink(id, step)) };
 }

@@ -18,10 +18,15 @@ interface SeriesInfo {
   name: string; group: "loss" | "rank" | "probability" | "gradient" | "signal" | "metric" | "knob"; unit: string; help: string;
 }
 
+interface ChartInfo {
+  section: string; title: string; help: string; note: string; unit: string; range: [number, number] | null;
+  lines: { name: string; label: string }[];
+}
+
 interface RunDetails {
   row: Row; experiment: Record<string, unknown>; command: string; started: unknown; warnings: string[]; knobs: KnobState[];
-  series: SeriesInfo[]; files: { report: boolean; film: boolean; figure: boolean }; data: Record<string, unknown>;
-  skipped: string[]; last_log: string[]; missing: string;
+  series: SeriesInfo[]; charts: ChartInfo[]; files: { report: boolean; film: boolean; figure: boolean }; data: Record<string, unknown>;
+  skipped: string[]; last_log: string[]; missing: string; better: string; progress: { next: string; left: string };
 }
 
 interface Bins { min: (number | null)[]; max: (number | null)[]; last: (number | null)[] }
@@ -29,7 +34,7 @@ interface Bins { min: (number | null)[]; max: (number | null)[]; last: (number |
 interface SeriesAnswer { x: number[]; steps?: number[]; series: Record<string, Bins> }
 
 interface TimelineFinding {
-  symptom: string; label: string; severity: number; since: number; until: number | null; evidence: string; advice: string;
+  symptom: string; label: string; severity: number; since: number; until: number | null; evidence: string; causes: string[]; advice: string;
 }
 
 interface Remedy {
@@ -38,7 +43,7 @@ interface Remedy {
 
 interface Turn { step: number; knob: string; from: number; to: number; by: string; why: string; count?: number }
 
-interface ManualEntry { step: number; action: string; knob: string; value: number | null; note: string; by: string; refused: string; request: string }
+interface ManualEntry { step: number; label: string; action: string; knob: string; value: number | null; note: string; by: string; refused: string; request: string }
 
 interface TimelineAnswer {
   findings: TimelineFinding[]; remedies: Remedy[]; turns: Turn[]; manual: ManualEntry[];
