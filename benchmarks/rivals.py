@@ -1,18 +1,19 @@
 """GANs, diffusion models and distilled diffusion models in the same CPU seconds of training: which is best at what?
 
     python benchmarks/rivals.py run                 every missing seed of experiments/compare/rivals.toml; resumes
-    python benchmarks/rivals.py run --seeds 2       one of them
+    python benchmarks/rivals.py run --seeds 2 --tasks digits
     python benchmarks/rivals.py collect FOLDER      add the finished seeds of a comparison that was run in another way
     python benchmarks/rivals.py page                rewrite rivals.md and its figures
 
 Method. The arms, the claims and the budget are those of the plan; the protocol is that of `equipoise compare`
-(docs/how-to/compare.md). A seed counts in a task when all arms have run it. Each seed is a comparison of its own, in
-comparisons/rivals_seedN, so that seeds can be run on different days: the steps that fit into the budget are calibrated
-for each of them. Results, digests included, are in results/rivals.jsonl, a line per run.
+(docs/how-to/compare.md). A seed counts in a task when all arms have run it. Each of them is a comparison of its own, in
+comparisons/rivals_TASK_seedN, so that they can be run on different days: the steps that fit into the budget are
+calibrated for each of them. Results, digests included, are in results/rivals.jsonl, a line per run.
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,26 +38,40 @@ RESULTS, MACHINES = HERE / "results" / "rivals.jsonl", HERE / "results" / "rival
 NOTES = HERE / "rivals_notes.md"
 
 
-def run(seeds: Sequence[int], processes: int) -> None:
-    """Run the plan for each seed without results, and collect them."""
+def run(tasks: Sequence[str], seeds: Sequence[int], processes: int) -> None:
+    """Run the plan for each task and seed without results, and collect them."""
     plan = load_plan(PLAN)
-    done = {(block[plan.baseline].task, block[plan.baseline].seed) for block in complete_blocks(plan, stored())}
-    for seed in seeds:
-        if all((task, seed) in done for task in plan.tasks):
+    for task, seed in itertools.product(tasks, seeds):
+        if any((block[plan.baseline].task, block[plan.baseline].seed) == (task, seed) for block in stored_blocks(plan)):
             continue
-        folder = ComparisonFolder(ROOT / "comparisons" / f"rivals_seed{seed}")
-        part = dataclasses.replace(plan, seeds=(seed,))
-        run_checks.check_plan(part)
-        part = create_or_open(folder, part, PLAN.read_text())
+        folder = ComparisonFolder(ROOT / "comparisons" / f"rivals_{task}_seed{seed}")
+        part = create_or_open(folder, part_of(plan, task, seed), PLAN.read_text())
         for event in execute_jobs(part, folder, LocalBackend(processes, PRELOADED_MODULES)):
             failure = f": {event.error}" if event.error else ""
-            print(f"seed {seed}: {event.done} of {event.total} finished{failure}", flush=True)
+            print(f"{task}, seed {seed}: {event.done} of {event.total} finished{failure}", flush=True)
         collect(folder)
+
+
+def part_of(plan: ComparisonPlan, task: str, seed: int) -> ComparisonPlan:
+    """Return the plan of one task and seed, with the claims on that task."""
+    claims = [
+        dataclasses.replace(claim, tasks=claim.tasks and (task,))
+        for claim in plan.claims
+        if not claim.tasks or task in claim.tasks
+    ]
+    part = dataclasses.replace(plan, tasks={task: plan.tasks[task]}, seeds=(seed,), claims=tuple(claims))
+    run_checks.check_plan(part)
+    return part
 
 
 def stored() -> list[RunResult]:
     """Return the results of all runs so far."""
     return results.read_results(RESULTS) if RESULTS.exists() else []
+
+
+def stored_blocks(plan: ComparisonPlan) -> list[Block]:
+    """Return the seeds of each task that every arm has run."""
+    return complete_blocks(plan, stored())
 
 
 def collect(folder: ComparisonFolder) -> None:
@@ -85,7 +100,7 @@ def write_page() -> None:
     summary = summarise(plan, runs)
     if summary is None:
         raise SystemExit("no seed has been run by all arms; run: python benchmarks/rivals.py run")
-    blocks = complete_blocks(plan, runs)
+    blocks = stored_blocks(plan)
     (HERE / "rivals_cost.png").write_bytes(cost_figures.plot_sampling_cost(plan, blocks))
     claims = test_claims(plan, blocks)
     count = {task: sum(block[plan.baseline].task == task for block in blocks) for task in plan.tasks}
@@ -143,11 +158,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "collect", "page"))
     parser.add_argument("folders", nargs="*", type=Path, help="of `collect`: folders of comparisons")
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", help="default: all tasks of the plan")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: all seeds of the plan")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at once")
     args = parser.parse_args()
     if args.command == "run":
-        run(args.seeds or load_plan(PLAN).seeds, args.processes)
+        plan = load_plan(PLAN)
+        run(args.tasks or list(plan.tasks), args.seeds or plan.seeds, args.processes)
     for folder in args.folders:
         collect(ComparisonFolder(folder))
     write_page()

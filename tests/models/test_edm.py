@@ -45,7 +45,7 @@ def count_weights(name: str, spec: DataSpec, **options: object) -> int:
         ("edm:cifar10", CIFAR, {"conditional": True}, 55_735_299),
         ("edm:cifar10", CIFAR, {"augment": False, "knobs": {}}, 55_732_739),
         ("edm:ffhq64", FFHQ, {}, 61_805_571),
-        ("edm", DataSpec((1, 16, 16), classes=10), {}, 710_593),
+        ("edm", DataSpec((1, 16, 16), classes=10), {}, 410_020),
         ("edm", CIFAR, {}, 715_356),
         ("edm", FFHQ, {}, 448_796),
     ],
