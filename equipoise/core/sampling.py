@@ -17,10 +17,11 @@ class Sampling:
     """How to sample. Every field is None by default: as the model was trained.
 
     `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean, w'
-    = mean + psi (w - mean), 0 to 1 and beyond (Karras 2019, appendix B). `cutoff`: number of first layers on which psi
-    acts. `noise`: "none" turns off the noise that a generator adds to its layers; "fixed" is the noise of its buffers.
-    `steps`: number of evaluations of the network. `guidance`: weight w of classifier-free guidance (Ho and Salimans
-    2022), in units in which 1 is the conditional model and 0 the unconditional one. `sampler`: of a diffusion model.
+    = mean + psi (w - mean), from -1, which mirrors styles at their mean, to 1 and beyond (Karras 2019, appendix B).
+    `cutoff`: number of first layers on which psi acts. `noise`: "none" turns off the noise that a generator adds to its
+    layers; "fixed" is the noise of its buffers. `steps`: number of evaluations of the network. `guidance`: weight w of
+    classifier-free guidance (Ho and Salimans 2022), in units in which 1 is the conditional model and 0 the
+    unconditional one. `sampler`: of a diffusion model.
     """
 
     truncation: float | None = None
@@ -33,7 +34,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _check("truncation", self.truncation, above=0.0, advice="use a value such as 1")
-        _check("psi", self.psi, least=0.0, advice="use a value such as 0.7")
+        _check("psi", self.psi, least=-1.0, advice="use a value such as 0.7")
         _check("cutoff", self.cutoff, least=0, advice="it is a number of layers")
         _check("steps", self.steps, least=1, advice="use a value such as 5")
         _check("guidance", self.guidance, least=0.0, advice="use a value such as 1.5")

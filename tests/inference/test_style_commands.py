@@ -198,7 +198,7 @@ def test_graph_has_psi_built_in(call, styled_run: Path) -> None:
 # Errors: one line, exit code 2, no files.
 
 INVALID = [
-    ("sample --out s.png --psi -1", "psi = -1: it must be at least 0"),
+    ("sample --out s.png --psi -2", "psi = -2: it must be at least -1"),
     ("sample --out s.png --noise random", "noise = random: it must be fixed or none"),
     ("sample --out s.png --cutoff 2", "cutoff has no effect without psi"),
     ("sample --out s.png --psi 0.5 --cutoff 7", "cutoff = 7: stylegan2 has 6 layers with a style"),

@@ -66,6 +66,8 @@ def test_psi_moves_styles_to_their_mean(styled: Generator) -> None:
     free, half = (style_space.map_to_styles(styled, latents, labels, Sampling(psi=psi)) for psi in (1.0, 0.5))
     mean = styled.networks["generator"].mapping.w_avg
     torch.testing.assert_close(half, mean + 0.5 * (free - mean))
+    mirrored = style_space.map_to_styles(styled, latents, labels, Sampling(psi=-1.0))
+    torch.testing.assert_close(mirrored, 2 * mean - free)
     means = styled.sample(4, sampling=Sampling(psi=0.0))
     assert torch.equal(means, means[:1].expand(4, -1, -1, -1))
 

@@ -34,8 +34,8 @@ def add_sampling_flags(
             "--psi",
             type=float,
             metavar="P",
-            help="move styles to their mean: 0 is the mean sample, 1 changes nothing; 0.7: better but less diverse "
-            "samples; for models with styles, such as stylegan2",
+            help="move styles to their mean: 0 is the mean sample, 1 changes nothing, -1 mirrors; 0.7: better but less "
+            "diverse samples; for models with styles, such as stylegan2",
         )
         parser.add_argument(
             "--cutoff", type=int, metavar="N", help="number of first layers that --psi acts on; default: all"
