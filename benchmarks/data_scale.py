@@ -15,7 +15,6 @@ where a shared machine would change the time; images per second are those of the
 import io
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -148,15 +147,14 @@ def read_batches(stream: object, count: int) -> Result:
         for index in range(10, 10 + ROUND_BATCHES):
             ahead.batch(index)
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    others = resource.getrusage(resource.RUSAGE_CHILDREN)
-    memory_of_others = others.ru_maxrss * 1024
+        others = [memory("VmHWM", reader.process.pid) for reader in ahead.stream.processes] if count else [0]
     images = BATCH * ROUND_BATCHES
-    return {"images_per_second": images / seconds, "own_cpu": cpu / images, "memory_of_each": memory_of_others}
+    return {"images_per_second": images / seconds, "own_cpu": cpu / images, "memory_of_each": max(others)}
 
 
-def memory(name: str) -> int:
-    """Return a line of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory(name: str, process: int | str = "self") -> int:
+    """Return a line of /proc/PROCESS/status in bytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 

@@ -147,7 +147,7 @@ def load_index(folder: Path) -> ShardIndex:
     about = json.loads((folder / ABOUT).read_text())
     if about["format"] != FORMAT or (folder / ROWS).stat().st_size != about["rows"] * ROW.itemsize:
         raise ValueError("incomplete, or of another version")
-    rows = np.memmap(folder / ROWS, ROW, "r") if about["rows"] else np.empty(0, ROW)
+    rows = np.memmap(folder / ROWS, ROW, "r").view(np.ndarray) if about["rows"] else np.empty(0, ROW)
     blocks = np.load(folder / BLOCKS, allow_pickle=False)
     shards = tuple(Shard(*shard) for shard in about["shards"])
     classes, notes = tuple(about["classes"]), tuple(about["notes"])

@@ -9,7 +9,7 @@ Imports neither torch nor anything that does: processes that read batches start 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -85,6 +85,7 @@ class ShardOrder:
     seed: int
     is_held_out: bool
     window: int
+    _orders: dict[np.uint64, tuple[Integers, Integers]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self._counts.sum())
@@ -105,10 +106,20 @@ class ShardOrder:
     def _counts(self) -> Integers:
         return self.blocks.held_out if self.is_held_out else self.blocks.sizes - self.blocks.held_out
 
+    def _block_order(self, key: np.uint64) -> tuple[Integers, Integers]:
+        """Return the order of the blocks in an epoch, and the place after the last image of each; of the last epoch."""
+        cached = self._orders.get(key)
+        if cached is None:
+            count = len(self._counts)
+            order = permute(np.arange(count), np.full(count, count), np.full(count, key))
+            cached = order, np.cumsum(self._counts[order])
+            self._orders.clear()
+            self._orders[key] = cached
+        return cached
+
     def _rows_of_epoch(self, epoch: int, places: Integers, attempt: int) -> Integers:
         key, count = make_key(self.seed, self.is_held_out, epoch), len(self._counts)
-        order = permute(np.arange(count), np.full(count, count), np.full(count, key))
-        ends = np.cumsum(self._counts[order])
+        order, ends = self._block_order(key)
         last = np.minimum(np.arange(self.window, count + self.window, self.window), count) - 1
         window_ends = ends[last]
         window = np.searchsorted(window_ends, places, side="right")

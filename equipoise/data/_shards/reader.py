@@ -189,12 +189,13 @@ def _read_members(
     try:
         if os.fstat(file).st_size != shard.size:
             raise DataError(f"{path} changed while it was read; restore it, or start a new run with --from RUN")
-        for place in places:
-            row = index.rows[rows[place]]
+        members = index.rows[rows[places]]
+        parts = zip(places.tolist(), members["size"].tolist(), members["offset"].tolist(), strict=True)
+        for place, size, offset in parts:
             try:
-                yield int(place), os.pread(file, int(row["size"]), int(row["offset"]))
+                yield place, os.pread(file, size, offset)
             except OSError as error:
-                yield int(place), DataError(f"cannot be read: {error.strerror or error}")
+                yield place, DataError(f"cannot be read: {error.strerror or error}")
     finally:
         os.close(file)
 
