@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -10,111 +11,143 @@ from pathlib import Path
 from _results import Item, Result, Results, run_in_subprocess, table
 
 TITLE = "## One run on several processes"
-STEPS, FIRST = 24, 6
-"""Steps of a measurement, and those of them that are not counted."""
 MODELS = {
-    "digits": ("digits", {"image_size": 32}, "dcgan:lab32"),
-    "celeba64": ("openmoji", {"image_size": 64}, "dcgan:celeba64"),
+    "digits": ("digits", {"image_size": 32}, "dcgan:lab32", 64, 104, 204),
+    "celeba64": ("openmoji", {"image_size": 64}, "dcgan:celeba64", 32, 4, 20),
 }
-"""Name -> data, its options, and the model."""
+"""Name -> data, its options, the model, samples of a batch, the last step that is not counted, and the last step.
+
+Digits are counted after the first hundred steps, each of which is followed by a reading and a message; a step of the
+larger model takes so long that these are a small part of it.
+"""
+ARRANGEMENTS = {
+    "1 process, 1 thread": (1, 1, 1),
+    "1 process, 2 threads": (1, 2, 1),
+    "2 processes, whole fixed": (2, 1, 1),
+    "2 processes, growing": (2, 1, 2),
+}
+"""Name -> processes, threads of each, and how many times the samples of a batch."""
+REPEATS = 3
 NOTE = (
-    "Each process has one thread. *Whole fixed*: the batch is divided among the processes. *Growing*: each process has "
-    "as many samples as one process has alone. *Reduction*: share of the time of a step in the exchange of gradients, "
-    "waiting for the slower process included, on process 0. Readings after every step are part of the time; samples, "
-    "evaluations and checkpoints are not."
+    "*Whole fixed*: the batch is divided among the processes, which have one thread each. *Growing*: each process has "
+    "as many samples as one process has alone. *Times*: median over the repeats of the ratio to one process with one "
+    "thread in the same repeat. *Gradients*, *statistics*: shares of the time of a step in the exchange of gradients "
+    "with its copies, and in that of the statistics of batch normalisation, waiting for the slower process included, "
+    "on process 0. *Busy*: CPU seconds of process 0 per second and thread, about 1 for one process on an idle machine; "
+    "less means that others used it. Samples, evaluations and checkpoints are not part of the time."
 )
 
 
 def items() -> list[Item]:
-    """List what is measured: one process, two with the whole batch fixed, and two with a batch twice as large."""
-    batches = {"digits": 64, "celeba64": 32}
+    """List what is measured, the arrangements in turn: each item is one that a restart need not measure again."""
     return [
-        {"section": "processes", "model": model, "ranks": ranks, "batch": batches[model] * factor, "repeat": repeat}
-        for model, repeat, (ranks, factor) in itertools.product(MODELS, range(3), ((1, 1), (2, 1), (2, 2)))
+        {"section": "processes", "model": model, "arrangement": arrangement, "repeat": repeat}
+        for model, repeat, arrangement in itertools.product(MODELS, range(REPEATS), ARRANGEMENTS)
     ]
 
 
 def measure(item: Item) -> Result:
     """Measure one item in a new process, which starts the others."""
-    return run_in_subprocess(__file__, item, 1)
+    return run_in_subprocess(__file__, item, ARRANGEMENTS[item["arrangement"]][1])
 
 
 def rows(results: Results) -> list[list[str]]:
-    """Return a row per model and arrangement: the median of the repeats, and ratios to one process."""
+    """Return a row per model and arrangement: medians of the repeats."""
     lines = []
-    for model in MODELS:
-        alone = _median(results, model, ranks=1, factor=0)
-        for name, ranks, factor in (("1 process", 1, 0), ("2, whole fixed", 2, 0), ("2, growing", 2, 1)):
-            found = _median(results, model, ranks=ranks, factor=factor)
-            if found is None:
-                continue
-            ratio = f"{found['images'] / alone['images']:.2f}" if alone else "–"
-            share = f"{found['reduction']:.0%}" if ranks > 1 else "–"
-            lines.append([model, name, str(found["batch"]), f"{found['images']:.1f}", ratio, share])
+    first = next(iter(ARRANGEMENTS))
+    for model, (name, (processes, _, factor)) in itertools.product(MODELS, ARRANGEMENTS.items()):
+        values = _results(results, model, name)
+        if not values:
+            continue
+        alone = _results(results, model, first)
+        ratios = [value["images"] / alone[repeat]["images"] for repeat, value in values.items() if repeat in alone]
+        medians = {key: statistics.median(value[key] for value in values.values()) for key in values[min(values)]}
+        shares = [f"{medians[key]:.0%}" if processes > 1 else "–" for key in ("gradients", "statistics")]
+        ratio = f"{statistics.median(ratios):.2f}" if ratios and name != first else "–"
+        batch = MODELS[model][3] * factor
+        lines.append([model, name, str(batch), f"{medians['images']:.1f}", ratio, *shares, f"{medians['busy']:.2f}"])
     return lines
 
 
 def section(results: Results) -> str:
     """Return the section as Markdown."""
-    columns = ("model", "processes", "whole batch", "images/s", "times one process", "reduction")
+    columns = ("model", "arrangement", "whole batch", "images/s", "times", "gradients", "statistics", "busy")
     lines = rows(results)
     content = table(columns, lines) if lines else "Not measured yet."
     return f"{TITLE}\n\n{NOTE}\n\n{results.provenance(items())}\n\n{content}"
 
 
-def _median(results: Results, model: str, *, ranks: int, factor: int) -> Result | None:
-    chosen = [item for item in items() if item["model"] == model and item["ranks"] == ranks]
-    smallest = min(item["batch"] for item in chosen)
-    batch = smallest * (factor + 1)
-    values = [result for item in chosen if item["batch"] == batch and (result := results.result(item))]
-    if not values:
-        return None
-    values.sort(key=lambda result: float(result["images"]))
-    return {**values[len(values) // 2], "batch": batch}
+def _results(results: Results, model: str, arrangement: str) -> dict[int, Result]:
+    """Return the results of an arrangement by repeat."""
+    chosen = [item for item in items() if (item["model"], item["arrangement"]) == (model, arrangement)]
+    return {item["repeat"]: result for item in chosen if (result := results.result(item))}
+
+
+class ExchangeTimes:
+    """Seconds in the exchange of gradients, and in other sums over the processes, which take statistics of a batch."""
+
+    def __init__(self) -> None:
+        from torch import distributed
+
+        from equipoise.training import step
+
+        self.gradients = self.statistics = 0.0
+        self._is_update = False
+        reduce_update, all_reduce = step.reduce_update, distributed.all_reduce
+
+        def timed_update(*arguments: object) -> object:
+            begin, self._is_update = time.perf_counter(), True
+            try:
+                return reduce_update(*arguments)
+            finally:
+                self.gradients += time.perf_counter() - begin
+                self._is_update = False
+
+        def timed_sum(*arguments: object) -> object:
+            begin = time.perf_counter()
+            result = all_reduce(*arguments)
+            self.statistics += 0.0 if self._is_update else time.perf_counter() - begin
+            return result
+
+        step.reduce_update, distributed.all_reduce = timed_update, timed_sum
 
 
 def run(item: Item) -> Result:
-    """Train, and measure the steps after the first ones."""
+    """Train, and measure the steps after the first ones. `first`, `last` of the item: other steps, for a rehearsal."""
     from equipoise.core.events import Stepped
-    from equipoise.core.world import World
     from equipoise.experiment import launch
     from equipoise.experiment.completion import complete
     from equipoise.experiment.settings import Experiment, PlugSpec
 
-    data, options, model = MODELS[item["model"]]
+    data, options, model, batch, first, last = MODELS[item["model"]]
+    first, last = item.get("first", first), item.get("last", last)
+    processes, threads, factor = ARRANGEMENTS[item["arrangement"]]
     experiment = Experiment(
         data=PlugSpec(data, options),
         model=PlugSpec(model),
         controller=PlugSpec("fixed"),
         metric=PlugSpec("none"),
-        steps=STEPS,
-        batch_size=item["batch"],
-        devices=item["ranks"] if item["ranks"] > 1 else None,
-        **{f"{name}_every": 10 * STEPS for name in ("sample", "save", "evaluate")},
-        threads=1,
+        device="cpu",
+        steps=last,
+        batch_size=batch * factor,
+        devices=processes if processes > 1 else None,
+        **{f"{name}_every": 10 * last for name in ("sample", "save", "evaluate", "sense")},
+        threads=threads,
         precision="fp32",
         repair=False,
     )
-    seconds, add = [0.0], World.add
-
-    def timed(world: World, numbers: object) -> object:
-        start = time.perf_counter()
-        result = add(world, numbers)
-        seconds.append(time.perf_counter() - start)
-        return result
-
-    World.add = timed
-    times: list[float] = []
+    exchange, moments = ExchangeTimes(), []
     with tempfile.TemporaryDirectory() as folder:
         for event in launch.start(complete(experiment), Path(folder) / "run"):
-            if isinstance(event, Stepped):
-                times.append(time.perf_counter())
-                if len(times) == FIRST:
-                    seconds.clear()
-                if len(times) == STEPS:
-                    reduction = sum(seconds)
-    duration = times[-1] - times[FIRST - 1]
-    return {"images": item["batch"] * (STEPS - FIRST) / duration, "reduction": reduction / duration}
+            if isinstance(event, Stepped) and event.step in (first, last):
+                moments.append((time.perf_counter(), time.process_time(), exchange.gradients, exchange.statistics))
+    duration, cpu, gradients, statistic = (end - begin for begin, end in zip(*moments, strict=True))
+    return {
+        "images": batch * factor * (last - first) / duration,
+        "gradients": gradients / duration,
+        "statistics": statistic / duration,
+        "busy": cpu / duration / threads,
+    }
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from _results import Item, Result, Results, run_in_subprocess, table
 from _scale_simulation import Failures, simulate
 
+from equipoise.jobs.claimed_queue import RESCAN_SECONDS
+
 if TYPE_CHECKING:
     from equipoise.jobs.backend import Backend, Call
 
@@ -25,6 +27,10 @@ METHODS = ("spawn", "forkserver")
 STEPS, LENGTHS, CALLS = 50, (1, 10, 30, 60), 50
 JOBS, KILLS, SHARERS = 500, 16, 8
 PROCESSES = (1, 8, 64, 256, 1000)
+MANY, SELDOM = 256, 300.0
+"""Above so many simulated processes, those without a run look only so often, in seconds; others as in the package."""
+LOOKERS, LOOKS = (100,), (30.0, 300.0)
+"""Processes, each with ten runs on average, and seconds between two looks, to see what seldom looks change."""
 MINUTES, OVERHEAD = 10, 2.0
 """Mean length of a simulated run, and the seconds to start it."""
 
@@ -36,8 +42,11 @@ def items() -> list[Item]:
         {"section": "expected", "processes": count, "failures": fails}
         for count, fails in itertools.product(PROCESSES, (False, True))
     ]
+    looks = [
+        {"section": "looks", "processes": count, "idle": idle} for count, idle in itertools.product(LOOKERS, LOOKS)
+    ]
     shared = {"section": "shared", "jobs": JOBS, "processes": SHARERS, "kills": KILLS}
-    return [*starts, {"section": "ray", "calls": CALLS}, shared, *expected]
+    return [*starts, {"section": "ray", "calls": CALLS}, shared, *expected, *looks]
 
 
 def measure(item: Item) -> Result:
@@ -53,8 +62,12 @@ def run(item: Item) -> Result:
         return measure_ray(item["calls"])
     if item["section"] == "shared":
         return share_jobs(item["jobs"], item["processes"], item["kills"])
-    failures = Failures(mean=86400.0) if item["failures"] else None
-    outcome = simulate(10_000, item["processes"], 60.0 * MINUTES, failures, OVERHEAD)
+    failures, count = Failures(mean=86400.0), item["processes"]
+    if item["section"] == "looks":
+        outcome = simulate(10 * count, count, 60.0 * MINUTES, failures, OVERHEAD, idle=item["idle"])
+    else:
+        idle = SELDOM if count > MANY else RESCAN_SECONDS
+        outcome = simulate(10_000, count, 60.0 * MINUTES, failures if item["failures"] else None, OVERHEAD, idle=idle)
     return {
         **{"hours": outcome.makespan / 3600, "bound": outcome.bound / 3600, "vanished": outcome.failures},
         **{"lost_hours": outcome.lost / 3600, "done_once": set(outcome.times_done.values()) == {1}},
@@ -246,9 +259,29 @@ def _expected(results: Results) -> str:
         f"Simulated: 10,000 runs of {MINUTES} minutes on average (lognormal, standard deviation half of that), "
         f"{OVERHEAD:.0f} s to start each, checkpoints every minute, two minutes until a new process replaces one that "
         "has vanished, clocks up to an hour apart; the claims and the queue are those of the package. *Shortest "
-        "possible*: all work, repeated work and absences divided by the processes, or the longest run."
+        "possible*: all work, repeated work and absences divided by the processes, or the longest run. A process "
+        f"without a run looks for one every {RESCAN_SECONDS:.0f} s, as in the package; above {MANY} processes only "
+        f"every {SELDOM:.0f} s, because looks take long to simulate.{_describe_looks(results)}"
     )
     return f"### What to expect\n\n{note}\n\n{table(columns, rows) if rows else 'Not measured yet.'}"
+
+
+def _describe_looks(results: Results) -> str:
+    """Return what shorter times between two looks change, in a sentence; "" if it was not measured."""
+    parts = []
+    for count in LOOKERS:
+        found = [results.result({"section": "looks", "processes": count, "idle": idle}) for idle in LOOKS]
+        ratios = [f"{one['hours'] / one['bound']:.3f}" for one in found if one]
+        if len(ratios) == len(LOOKS):
+            parts.append(f"{' and '.join(ratios)} for {count} processes")
+    if not parts:
+        return ""
+    looks = " and ".join(f"{idle:.0f} s" for idle in LOOKS)
+    return (
+        " That changes little: with ten runs per process, which 1,000 processes have, and one failure a day, looks "
+        f"every {looks} give the ratios {'; '.join(parts)}. What so many processes lose is the time until the last "
+        "runs end, which began when no others were left."
+    )
 
 
 if __name__ == "__main__":

@@ -89,15 +89,22 @@ class Outcome:
 
 
 class Simulation:
-    """Processes that take jobs of known lengths in seconds. `overhead`: seconds to start a job."""
+    """Processes that take jobs of known lengths in seconds. `overhead`: seconds to start a job.
 
-    def __init__(self, lengths: list[float], processes: int, failures: Failures | None, overhead: float, seed: int):
-        self.generator, self.files, self.overhead, self.failures = (
-            random.Random(seed),
-            SimulatedFiles(),
-            overhead,
-            failures,
-        )
+    `idle`: seconds until a process without a job looks again.
+    """
+
+    def __init__(
+        self,
+        lengths: list[float],
+        processes: int,
+        failures: Failures | None,
+        overhead: float,
+        seed: int,
+        idle: float = RESCAN_SECONDS,
+    ):
+        self.generator, self.files, self.idle = random.Random(seed), SimulatedFiles(), idle
+        self.overhead, self.failures = overhead, failures
         self.left = {f"job{number}": length + overhead for number, length in enumerate(lengths)}
         self.jobs, self.done = list(self.left), set[str]()
         self.times_done = dict.fromkeys(self.jobs, 0)
@@ -109,11 +116,6 @@ class Simulation:
         self.count = 0
         for _ in range(processes):
             self.add(0.0, "join", self.number())
-
-    @property
-    def idle(self) -> float:
-        """Seconds until a process without a job looks again; longer for very many, which take long to simulate."""
-        return RESCAN_SECONDS if self.outcome.processes <= 256 else 10 * RESCAN_SECONDS
 
     def number(self) -> int:
         self.count += 1
@@ -182,9 +184,15 @@ class Simulation:
 
 
 def simulate(
-    jobs: int, processes: int, mean: float, failures: Failures | None = None, overhead: float = 0.0, seed: int = 0
+    jobs: int,
+    processes: int,
+    mean: float,
+    failures: Failures | None = None,
+    overhead: float = 0.0,
+    seed: int = 0,
+    idle: float = RESCAN_SECONDS,
 ) -> Outcome:
     """Simulate jobs whose lengths are lognormal with this mean in seconds and a standard deviation of half of it."""
     generator = random.Random(seed)
     lengths = [generator.lognormvariate(-0.1116, 0.4724) * mean for _ in range(jobs)]  # sigma^2 = log(1.25)
-    return Simulation(lengths, processes, failures, overhead, seed + 1).run()
+    return Simulation(lengths, processes, failures, overhead, seed + 1, idle).run()
