@@ -178,7 +178,7 @@ def _as_os_error(error: OSError | SafetensorError) -> OSError:
     if isinstance(error, OSError):
         return error
     number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]) if number else errno.EIO, str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(errno.EIO, str(error))
 
 
 def _size(path: Path) -> int:

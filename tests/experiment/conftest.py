@@ -14,7 +14,7 @@ import pytest
 from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds until a process is too slow."""
 CLOCKS = ("seconds", "cpu_seconds")
 """Fields of events that hold times."""

@@ -1,7 +1,9 @@
 """One run of two processes: killed, stopped, started by torchrun, resumed by another number; and what is refused."""
 
 import dataclasses
+import errno
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,7 +16,7 @@ import torch
 
 from equipoise.core.events import Finished, Stepped
 from equipoise.core.world import World
-from equipoise.errors import CheckpointError, LostProcessError, SettingError
+from equipoise.errors import CheckpointError, LostProcessError, RunError, SettingError
 from equipoise.experiment import launch, processes, together
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
@@ -58,6 +60,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def child_of(process: subprocess.Popen[str]) -> int:
     """Return the process id of the only child."""
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(child)
+
+
+def follower_of(pid: int) -> int:
+    """Return the process id of the child that takes part in a run as process 1."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (child,) = (one for one in children if b"\0RANK=1\0" in Path(f"/proc/{one}/environ").read_bytes())
     return int(child)
 
 
@@ -107,15 +116,81 @@ def test_a_run_that_is_stopped_and_resumed_ends_with_the_same_bytes(tmp_path: Pa
     assert final_bytes(folder) == final_bytes(whole)
 
 
-def test_torchrun_starts_the_same_run(tmp_path: Path, whole: Path, final_bytes, valid_events) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
+def test_ctrl_c_and_sigterm_to_one_process_stop_a_run_that_then_ends_with_the_same_bytes(
+    tmp_path: Path, whole: Path, start_process, wait_until, final_bytes
+) -> None:
+    """Ctrl-C in a terminal reaches all processes at once; then SIGTERM process 1 alone."""
+    folder = tmp_path / "run"
+    process = start_process(*ARGUMENTS, "--devices", "2", "--out", folder)
+    wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
+    for pid in (process.pid, child_of(process)):
+        os.kill(pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    step = int(checkpoint.find(folder / "checkpoints")[-1].name.removeprefix("step-"))
+    assert process.returncode == 130, errors
+    assert f"stopped after step {step}; everything is saved. Resume with: equipoise resume {folder}" in output
+    assert errors.count("saving after this step") == 1
+    assert not any(text in errors for text in ("Traceback", "equipoise: "))
+
+    for event in launch.resume(folder):
+        if isinstance(event, Stepped) and event.step == step + 3:
+            os.kill(follower_of(os.getpid()), signal.SIGTERM)
+    assert isinstance(event, Finished)
+    assert (event.reason, event.step in range(step + 4, step + 7)) == ("interrupted", True)
+    assert checkpoint.find(folder / "checkpoints")[-1].name == f"step-{event.step:08d}"
+    assert resumes(folder).reason == "steps"
+    assert final_bytes(folder) == final_bytes(whole)
+
+
+@pytest.mark.parametrize("is_quota", [False, True])
+def test_a_disk_that_is_full_for_process_0_stops_all_and_the_run_can_be_resumed(
+    is_quota: bool, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, final_bytes
+) -> None:
+    """While the second checkpoint is written; and where no file may grow, also that of the rendezvous."""
+    folder, save, paths = tmp_path / "run", checkpoint.save_file, []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(tensors: object, path: Path) -> None:
+        paths.append(path)
+        if len(paths) == 2 and not is_quota:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if len(paths) == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        save(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        try:
+            with pytest.raises(RunError) as caught:
+                list(launch.start(complete(EXPERIMENT), folder))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    expected = f"cannot write to {folder}: File too large" if is_quota else f"the disk of {folder} is full; free some"
+    assert str(caught.value).startswith(expected)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000005"]
+    assert resumes(folder).reason == "steps"
+    assert final_bytes(folder) == final_bytes(whole)
+
+
+def test_torchrun_starts_the_same_run_and_passes_on_ctrl_c(
+    tmp_path: Path, whole: Path, final_bytes, wait_until
+) -> None:
     folder = tmp_path / "run"
     script = "import sys; from torch.distributed.run import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", script, "--standalone", "--nproc_per_node=2", "-m", "equipoise", *ARGUMENTS]
-    result = subprocess.run([*command, "--out", str(folder)], capture_output=True, text=True, timeout=PATIENCE)
-    assert result.returncode == 0, result.stderr
-    assert final_bytes(folder) == final_bytes(whole)
-    assert valid_events(folder) == valid_events(whole)
+    torchrun = [sys.executable, "-c", script, "--standalone", "--nproc_per_node=2", "-m", "equipoise"]
+    process = subprocess.Popen(
+        [*torchrun, *ARGUMENTS, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert f"everything is saved. Resume with: equipoise resume {folder}" in output
+    assert errors.count("saving after this step") == 1
     assert Run(folder).experiment()["devices"] == 2
+    assert resumes(folder).reason == "steps"
+    assert final_bytes(folder) == final_bytes(whole)
 
 
 def test_another_number_of_processes_needs_new_random_numbers(whole: Path, tmp_path: Path, call, error_line) -> None:
