@@ -18,6 +18,7 @@ from equipoise.runs.run_rows import last_health
 from equipoise.runs.series import Bins, Numbers, bin_curves
 from equipoise.studio.chart_layout import lay_out_charts
 from equipoise.studio.curves import list_curves, make_axis, read_curves
+from equipoise.studio.fact_texts import event_text, flat_texts
 from equipoise.studio.knob_states import knob_states
 from equipoise.studio.progress_words import describe_progress
 from equipoise.studio.responses import (
@@ -60,7 +61,8 @@ def routes(studio: Studio) -> list[Route]:
         log, kind = studio.runs.open(request.path_params["run"]).log, request.query_params.get("kind")
         limit = int_parameter(request, "limit", 200, 1, 2000)
         lines = log.last_lines(limit if not kind else 20 * limit)
-        return json_response({"events": [line for line in lines if kind in (None, "", line["event"])][-limit:]})
+        events = [line for line in lines if kind in (None, "", line["event"])][-limit:]
+        return json_response({"events": events, "texts": [event_text(line) for line in events]})
 
     return [
         Route("/api/runs", list_runs),
@@ -89,6 +91,8 @@ def describe_run(run: LiveRun) -> dict[str, object]:
     folder, curves = run.run.folder, list_curves(run, meaning)
     return {
         "experiment": experiment,
+        "settings": flat_texts(experiment),
+        "facts": flat_texts(data_record(folder)),
         "command": rerun_command(experiment) if experiment else "",
         "started": next(iter(run.log.events("started")), None),
         "warnings": warnings_of(run, experiment),

@@ -23,3 +23,5 @@ def test_two_runs(open_page, runs) -> None:
     wait_until(page, lambda: page.locator(".chart canvas").count() >= 1)
     page.get_by_role("button", name="Remove done").click()
     page.wait_for_url("**#/compare?runs=live")
+    page.get_by_text("Add a second run to see what differs.").wait_for()
+    page.get_by_role("heading", name="Samples at the same step").wait_for()

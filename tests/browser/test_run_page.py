@@ -147,6 +147,16 @@ def test_advice_is_applied(open_page, runs: Path, wait) -> None:
         file.unlink()
 
 
+def test_advice_leads_to_the_form_of_a_new_run(open_page) -> None:
+    page = open_page("#/run/done")
+    page.get_by_role("button", name="Resume").click()
+    assert page.get_by_label("Steps in all").input_value() == "400"
+    page.keyboard.press("Escape")
+    page.locator(".chart canvas").first.wait_for()
+    assert page.locator(".chart summary").first.is_visible()
+    page.get_by_text("Drag to zoom, double-click for the whole run").wait_for()
+
+
 def test_a_run_that_ended_offers_to_resume(open_page) -> None:
     page = open_page("#/run/done")
     page.get_by_role("button", name="Resume").wait_for()

@@ -24,6 +24,12 @@ def test_filter_and_sort(open_page) -> None:
     assert "state=running" in page.url
 
 
+def test_a_click_on_a_row_opens_its_run(open_page) -> None:
+    page = open_page("#/runs?q=done")
+    page.locator("tr.opens td").nth(6).click()
+    page.get_by_role("heading", name="done", exact=True).wait_for()
+
+
 def test_tags_and_archive(open_page, runs: Path) -> None:
     page = open_page("#/runs?q=old-07")
     page.get_by_role("button", name="Tags and note of old-07").click()

@@ -175,10 +175,14 @@ export function openForm(title, content, verb, onsubmit) {
  * @param {string} [kind]
  */
 export function openDialog(title, content, kind) {
-  const dialog = h("dialog", { "aria-label": title, class: kind, onclose: () => dialog.remove() }, content);
+  const close = () => { dialog.remove(); document.dispatchEvent(new Event("visibilitychange")); };
+  const dialog = h("dialog", { "aria-label": title, class: kind, onclose: close }, content);
   document.body.append(dialog);
   dialog.showModal();
 }
+
+/** Whether nobody looks at the page: it is hidden, or behind a dialog, where drawing would make typing slow. */
+export const isCovered = () => document.hidden || !!document.querySelector("dialog[open]");
 
 /** Show an error as a notice. @param {unknown} error */
 export const notifyError = (error, what = "") => notify(`${what}${error instanceof Error ? error.message : error}`, { kind: "error" });

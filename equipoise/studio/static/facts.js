@@ -100,21 +100,20 @@ export function createFacts(id) {
     if (!parts.events.closest("details")?.open) return;
     try {
       const answer = await get(runPath(id, "/events"), { limit: 200, kind: kind.value || null });
-      const events = /** @type {Record<string, unknown>[]} */ (answer.events);
-      lines.textContent = events.map(eventText).reverse().join("\n") || "none";
+      lines.textContent = answer.texts.reverse().join("\n") || "none";
     } catch (error) { notifyError(error); }
   }
 
   /** @param {RunDetails} details */
-  function update({ row, experiment, command, warnings: texts, files, data, skipped, last_log: output }) {
+  function update({ row, settings, command, warnings: texts, files, facts, skipped, last_log: output }) {
     fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem),
       row.manual && h("a", { class: "button", href: `#/start?from=${encodeURIComponent(id)}&twin=1` },
         "Start the twin without changes by hand"));
     fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
       h("button", { type: "button", class: "small",
         onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),
-  table(experiment));
-    fill(parts.data, table(data),
+  table(settings));
+    fill(parts.data, table(facts),
       skipped.length > 0 && h("div", {}, h("h3", {}, "Left out"), h("pre", { tabindex: 0 }, skipped.join("\n"))));
     fill(parts.output, output.length
       ? h("pre", { tabindex: 0, "aria-label": "Last lines of the output" }, output.join("\n"))
@@ -127,27 +126,6 @@ export function createFacts(id) {
   return { element, update };
 }
 
-/**
- * An event in one line: "step 120  evaluated  metric: kd_digits, value: 0.02".
- * @param {Record<string, unknown>} line
- */
-function eventText({ event, step, images, ...rest }) {
-  const text = JSON.stringify(rest).slice(1, -1).replace(/"(\w+)":/g, "$1: ").replace(/,(?=\w+: )/g, ", ");
-  return `step ${step}  ${event}  ${text.length > 600 ? `${text.slice(0, 600)} …` : text}`;
-}
-
-/** A table of names and values; nested values become dotted names. @param {Record<string, unknown>} values */
-function table(values) {
-  return h("div", { class: "scroll" },
-    h("table", { class: "dense" },
-      h("tbody", {}, flatten(values).map(([name, value]) =>
-        h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "mono" }, value))))));
-}
-
-/** @param {Record<string, unknown>} values @param {string} [prefix] @returns {[string, string][]} */
-function flatten(values, prefix = "") {
-  return Object.entries(values).flatMap(([name, value]) => value !== null && typeof value === "object"
-    && !Array.isArray(value)
-    ? flatten(/** @type {Record<string, unknown>} */ (value), `${prefix}${name}.`)
-      : [[prefix + name, Array.isArray(value) ? value.join(", ") : String(value)]]);
-}
+/** A table of names and values. @param {[string, string][]} rows */
+const table = (rows) => h("div", { class: "scroll" }, h("table", { class: "dense" },
+  h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "mono" }, value))))));

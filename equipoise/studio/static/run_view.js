@@ -5,7 +5,7 @@
 import { coalesce, get, onNews, runPath } from "./api.js";
 import { Clock } from "./clock.js";
 import { createCurves } from "./curves.js";
-import { badge, duration, fill, h, notifyError, number, prefersStill } from "./dom.js";
+import { badge, duration, fill, h, isCovered, notifyError, number, prefersStill } from "./dom.js";
 import { createFacts, createHealth } from "./facts.js";
 import { createActions, createKnobs, Requests } from "./knobs.js";
 import { createSamples } from "./samples.js";
@@ -65,7 +65,7 @@ export async function mount(root, { id, query }) {
   }
 
   async function load() {
-    if (document.hidden && details) return;
+    if (details && isCovered()) return;
     const [next, events, { items }] = await Promise.all([get(runPath(id)), get(runPath(id, "/timeline")),
       get(runPath(id, "/samples")), requests.load()]);
     details = /** @type {RunDetails} */ (next);

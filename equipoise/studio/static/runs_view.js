@@ -3,7 +3,7 @@
  * @module
  */
 import { coalesce, get, onNews, post, runPath } from "./api.js";
-import { ago, badge, bytes, duration, field, fill, h, notify, notifyError, number, openForm, segmented, setAttributes,
+import { ago, badge, bytes, duration, field, fill, h, isCovered, notify, notifyError, number, openForm, segmented, setAttributes,
   setChildren } from "./dom.js";
 
 /**
@@ -191,7 +191,8 @@ export async function mount(root, { query }) {
     show();
   }
   await load();
-  const end = onNews(null, coalesce(load, notifyError, 400));
+  const refresh = coalesce(async () => { if (!isCovered()) await load(); }, notifyError, 400), end = onNews(null, refresh);
+  document.addEventListener("visibilitychange", refresh);
   const timer = setInterval(show, 30000);
-  return () => { end(); clearInterval(timer); };
+  return () => { end(); clearInterval(timer); document.removeEventListener("visibilitychange", refresh); };
 }

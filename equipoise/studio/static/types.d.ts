@@ -24,8 +24,8 @@ interface ChartInfo {
 }
 
 interface RunDetails {
-  row: Row; experiment: Record<string, unknown>; command: string; started: unknown; warnings: string[]; knobs: KnobState[];
-  series: SeriesInfo[]; charts: ChartInfo[]; files: { report: boolean; film: boolean; figure: boolean }; data: Record<string, unknown>;
+  row: Row; settings: [string, string][]; facts: [string, string][]; command: string; started: unknown; warnings: string[]; knobs: KnobState[];
+  series: SeriesInfo[]; charts: ChartInfo[]; files: { report: boolean; film: boolean; figure: boolean }; 
   skipped: string[]; last_log: string[]; missing: string; better: string; progress: { next: string; left: string };
 }
 
