@@ -59,7 +59,11 @@ def part_of(plan: ComparisonPlan, task: str, seed: int) -> ComparisonPlan:
         for claim in plan.claims
         if not claim.tasks or task in claim.tasks
     ]
-    part = dataclasses.replace(plan, tasks={task: plan.tasks[task]}, seeds=(seed,), claims=tuple(claims))
+    arms = {
+        name: dataclasses.replace(arm, tasks={task: arm.tasks[task]} if task in arm.tasks else {})
+        for name, arm in plan.arms.items()
+    }
+    part = dataclasses.replace(plan, arms=arms, tasks={task: plan.tasks[task]}, seeds=(seed,), claims=tuple(claims))
     run_checks.check_plan(part)
     return part
 

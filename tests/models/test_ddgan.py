@@ -189,7 +189,7 @@ def test_labels_enter_both_networks() -> None:
     )
     assert not torch.allclose(one, other)
     discriminator = model.networks["discriminator"]
-    features = torch.randn(2, 32, generator=Generator().manual_seed(0))
+    features = torch.randn(2, discriminator.last.in_features, generator=Generator().manual_seed(0))
     difference = discriminator.logits(features, torch.tensor([0, 2])) - discriminator.logits(features, None)
     rows = discriminator.projection.weight[[0, 2]]
     assert torch.allclose(difference, (rows * features).sum(1), atol=1e-5)
