@@ -1,10 +1,12 @@
 """Pictures of the explorer: grids, prompts, seeds, the plane of seeds, and interpolations. Imports torch."""
 
+import io
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from torch import Tensor
@@ -23,6 +25,7 @@ from equipoise.studio.explore_requests import (
     ExploreFields,
     GridRequest,
     InterpolateRequest,
+    LoadRequest,
     PlaneRequest,
     PromptRequest,
     SeedsRequest,
@@ -31,25 +34,35 @@ from equipoise.studio.explore_requests import (
 from equipoise.studio.open_runs import OpenRun, parse_names
 
 FILM_FPS = 24
+LOADED = "l"
+"""First letter of the names of files that were loaded."""
+MOST_PIXELS = 64_000_000
 PNG, TEXT, FILM, LATENTS = "image/png", "text/plain; charset=utf-8", "video/mp4", "application/octet-stream"
+
+
+Trait = Literal["latents", "film", "captioned"]
 
 
 @dataclass(frozen=True, slots=True)
 class ExplorerPicture:
-    """An answer of the explorer. `command`: the command that makes it again; "" if there is none."""
+    """An answer of the explorer. `command`: the command that makes it again; "" if there is none.
+
+    `traits`: latents: one sample, whose latents can be saved; film: a film can be saved; captioned: has captions.
+    """
 
     content: bytes
     command: str = ""
     media_type: str = PNG
+    traits: tuple[Trait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExplorationContext:
-    """A run that is explored, how it is sampled, and the files of styles of projections by their job."""
+    """A run that is explored, how it is sampled, and the files of projections and of loaded latents by their name."""
 
     run: OpenRun
     fields: ExploreFields
-    projections: Mapping[str, Path]
+    files: Mapping[str, Path]
 
     @property
     def generator(self) -> Generator:
@@ -58,16 +71,22 @@ class ExplorationContext:
 
     @property
     def sampling(self) -> Sampling:
-        """How to sample. Raises SettingError for a value out of range."""
-        return Sampling(**self.fields.sampling.model_dump())
+        """How to sample; a cutoff without psi has no effect. Raises SettingError for a value out of range."""
+        values = self.fields.sampling.model_dump()
+        return Sampling(**values | ({"cutoff": None} if values["psi"] is None else {}))
 
     def space(self, name: SpaceChoice) -> Space:
         """Return the space of latents. Raises SettingError if the model does not have it."""
         return open_space(self.generator, name, self.sampling)
 
     def names(self, names: Sequence[str]) -> list[SampleReference]:
-        """Return samples by their names. Raises SettingError for an unknown projection."""
-        return parse_names(tuple(names), self.projections)
+        """Return samples by their names. Raises SettingError for an unknown file."""
+        return parse_names(tuple(names), self.files)
+
+    def command_names(self, names: Sequence[str]) -> str:
+        """Return names of samples as a word of a command: what was loaded is its file, a projection the saved file."""
+        paths = {f"@{name}": path.name for name, path in self.files.items() if name.startswith(LOADED)}
+        return ",".join(paths.get(name, f"{name[1:]}.safetensors") if name[0] == "@" else name for name in names)
 
     def command(self, name: str, *words: str, steps_flag: str = "--steps") -> str:
         """Return a command of this run with its step, label and sampling, ready for a shell."""
@@ -95,14 +114,51 @@ def explore_grid(this: ExplorationContext, request: GridRequest | PromptRequest)
 
 def explore_seeds(this: ExplorationContext, request: SeedsRequest) -> ExplorerPicture:
     """Draw samples by their names."""
+    if request.prompt:
+        return _explore_prompted(this, request)
     references = this.names(request.samples)
     space = space_of_samples(this.generator, references, sampling=this.sampling)
     selected = space.select(references, request.label)
     if request.save == "latents":
         return save_latents(this, space, selected.latents, selected.labels)
     content, media_type = draw(space.generate(selected.latents, selected.labels), this.generator, request.columns)
-    words = ["--samples", command_names(request.samples), "--out", f"samples{_ending(media_type)}"]
-    return ExplorerPicture(content, this.command("sample", *words), media_type)
+    words = ["--samples", this.command_names(request.samples), "--out", f"samples{_ending(media_type)}"]
+    traits = _latents_of(len(references))
+    return ExplorerPicture(content, this.command("sample", *words), media_type, traits)
+
+
+def _explore_prompted(this: ExplorationContext, request: SeedsRequest) -> ExplorerPicture:
+    """Draw one sample of a prompt; the command line has no name for it."""
+    match this.names(request.samples):
+        case [SampleId(seed, number)] if request.save != "latents":
+            samples = this.generator.sample(
+                number + 1, label=request.label, prompt=request.prompt, seed=seed, sampling=this.sampling
+            )
+            content, media_type = draw(samples[number:], this.generator, None)
+            return ExplorerPicture(content, media_type=media_type)
+    raise SettingError("one numbered sample of a prompt is drawn at a time, and its latents are not saved")
+
+
+def load_latents(this: ExplorationContext, request: LoadRequest, folder: Path) -> Path:
+    """Write a file of latents or styles into `folder`, which is created. Raises SettingError unless it can be drawn."""
+    folder.mkdir()
+    path = folder / request.file
+    path.write_bytes(request.latents)
+    space_of_samples(this.generator, [path], sampling=this.sampling).select([path], request.label)
+    return path
+
+
+def enlarge(picture: ExplorerPicture, scale: int) -> ExplorerPicture:
+    """Enlarge a picture by repeating its pixels. Raises SettingError if it becomes too large."""
+    if scale == 1 or picture.media_type != PNG:
+        return picture
+    with Image.open(io.BytesIO(picture.content)) as image:
+        width, height = image.width * scale, image.height * scale
+        if width * height > MOST_PIXELS:
+            raise SettingError(f"{width:,} x {height:,} pixels are too many; choose a smaller size, or fewer samples")
+        content = io.BytesIO()
+        image.resize((width, height), Image.Resampling.NEAREST).save(content, "PNG")
+    return replace(picture, content=content.getvalue())
 
 
 def explore_plane(this: ExplorationContext, request: PlaneRequest) -> ExplorerPicture:
@@ -122,7 +178,7 @@ def explore_plane(this: ExplorationContext, request: PlaneRequest) -> ExplorerPi
     words = [f"--plane={format_value(x)},{format_value(y)}" for x, y in points]
     words += ["--space", request.space] if request.space else []
     command = this.command("sample", *words, "--out", f"plane{_ending(media_type)}") if len(points) <= 16 else ""
-    return ExplorerPicture(content, command, media_type)
+    return ExplorerPicture(content, command, media_type, _latents_of(len(points)))
 
 
 def explore_interpolation(this: ExplorationContext, request: InterpolateRequest) -> ExplorerPicture:
@@ -131,7 +187,7 @@ def explore_interpolation(this: ExplorationContext, request: InterpolateRequest)
         raise SettingError(f"there are {len(request.start)} starts and {len(request.end)} ends; give the same number")
     space = this.space(request.space)
     ends = [space.select(this.names(names), request.label) for names in (request.start, request.end)]
-    words = ["--from", command_names(request.start), "--to", command_names(request.end)]
+    words = ["--from", this.command_names(request.start), "--to", this.command_names(request.end)]
     words += ["--steps", str(request.length), *(["--space", request.space] if request.space else [])]
     if request.save == "film":
         require_drawable(this.generator)
@@ -144,7 +200,7 @@ def explore_interpolation(this: ExplorationContext, request: InterpolateRequest)
     content, media_type = draw(samples.flatten(0, 1), this.generator, request.length)
     out = f"strip{_ending(media_type)}"
     command = this.command("interpolate", *words, "--out", out, steps_flag="--sampling-steps")
-    return ExplorerPicture(content, command, media_type)
+    return ExplorerPicture(content, command, media_type, ("film",) if this.generator.spec.is_image else ())
 
 
 def save_latents(this: ExplorationContext, space: Space, latents: Tensor, labels: Tensor | None) -> ExplorerPicture:
@@ -176,11 +232,6 @@ def require_drawable(generator: Generator) -> None:
     """Raise SettingError for a generator of other samples than images."""
     if not generator.spec.is_image:
         raise SettingError("samples of this run are no images; use a run with images for this view")
-
-
-def command_names(names: Sequence[str]) -> str:
-    """Return names of samples as a word of a command; a projection is the file that the page saves."""
-    return ",".join(f"{name[1:]}.safetensors" if name.startswith("@") else name for name in names)
 
 
 def format_value(value: float | str) -> str:
@@ -216,6 +267,10 @@ def _encode_film(frames: Sequence[Image.Image]) -> bytes:
         path = Path(folder) / "film.mp4"
         write_video(path, iter(frames), frames[0].size, FILM_FPS)
         return path.read_bytes()
+
+
+def _latents_of(count: int) -> tuple[Trait, ...]:
+    return ("latents",) if count == 1 else ()
 
 
 def _ending(media_type: str) -> str:

@@ -5,10 +5,10 @@ from typing import Literal
 from equipoise.core.data import DataSpec
 from equipoise.inference.run_weights import StepChoice, parse_step, saved_steps
 from equipoise.runs.run import Run
+from equipoise.studio.exploration_forms import sampling_fields, tabs_of
 from equipoise.studio.open_runs import OpenRun
 
 SampleForm = Literal["image", "text", "sequence", "point"]
-MOST_CLASS_NAMES = 1000
 CAPTIONS = 12
 
 
@@ -20,22 +20,26 @@ def describe(run: OpenRun) -> dict[str, object]:
     is_generated = model.source is None
     return {
         "step": generator.step,
-        "steps": sorted({*saved_steps(Run(run.folder)), generator.step}),
         "model": model.name,
         "samples": kind_of(spec),
         "shape": list(spec.shape),
         "space": "w" if has_styles else "z",
         "spaces": (["w", "z"] if has_styles else ["z"]) if is_generated else [],
-        "samplings": sorted(model.samplings) if is_generated else [],
         "layers": generator.count_layers() if has_styles else 0,
-        "classes": model.num_classes,
-        "class_names": list(spec.class_names[:MOST_CLASS_NAMES]) if model.num_classes else [],
+        "tabs": tabs_of(generator),
+        "weights": _weights(run),
+        "controls": sampling_fields(generator) if is_generated else [],
         "prompt": captions is not None,
         "captions": list(captions.examples[:CAPTIONS]) if captions is not None else [],
-        "translate": not is_generated,
         "back": model.reverse is not None,
-        "project": has_styles and spec.is_image and spec.shape[0] in (1, 3),
     }
+
+
+def _weights(run: OpenRun) -> list[tuple[str, str]]:
+    """Return the weights that can be selected: value and text."""
+    steps = sorted({*saved_steps(Run(run.folder)), run.generator.step})
+    named = [("", "Final weights"), ("best", "Best by the metric"), ("chosen", "Chosen")]
+    return named + [(str(step), f"Step {step:,}") for step in steps]
 
 
 def kind_of(spec: DataSpec) -> SampleForm:

@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest
+from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest, SeedsRequest
 from equipoise.studio.explorer import SupersededError
 from equipoise.studio.frames import Frame
-from equipoise.studio.responses import int_parameter, json_response, read_body
+from equipoise.studio.responses import int_parameter, json_response, parse_body, read_body
 from equipoise.studio.sample_pictures import draw_sample
 from equipoise.studio.studio import Studio
 
-COMMAND_HEADER, STEP_HEADER = "x-equipoise-command", "x-equipoise-step"
+COMMAND_HEADER, STEP_HEADER, TRAITS_HEADER = "x-equipoise-command", "x-equipoise-step", "x-equipoise-traits"
 SAFE = " /=-_.,:'\"@#+~"
 """Characters of a command that stay as they are in its header; the others are percent-encoded UTF-8."""
 JOB_NAME = re.compile(r"p\d{1,6}")
@@ -35,9 +35,17 @@ def routes(studio: Studio) -> list[Route]:
             answer = await explorer.request(values, await request.body(), "" if is_job else f"client {body.client}")
         except SupersededError as error:
             return json_response({"error": str(error), "superseded": True}, 409)
+        if "values" in answer.values:
+            return json_response(answer.values["values"])
         if is_job:
             return json_response({name: answer.values.get(name) for name in ("job", "step")}, 202)
         return _picture_response(answer)
+
+    async def thumbnail(request: Request) -> Response:
+        content = request.query_params.get("body", "").encode()
+        folder = studio.runs.run(parse_body(content, SeedsRequest).run).folder
+        answer = await explorer.request({"action": "explore", "folder": str(folder)}, content)
+        return _picture_response(answer, "private, max-age=3600")
 
     async def describe(request: Request) -> Response:
         folder = studio.runs.run(request.path_params["run"]).folder
@@ -63,17 +71,20 @@ def routes(studio: Studio) -> list[Route]:
     return [
         Route("/api/runs/{run}/neighbours", show_neighbours),
         Route("/api/explore", explore, methods=["POST"]),
+        Route("/api/explore/{run}", describe),
         Route("/api/explore/jobs/{job}", job),
         Route("/api/explore/jobs/{job}/{part}", job, methods=["GET", "POST"]),
-        Route("/api/explore/{run}", describe),
+        Route("/api/explore/samples/thumbnail.png", thumbnail),
     ]
 
 
-def _picture_response(answer: Frame) -> Response:
+def _picture_response(answer: Frame, caching: str = "no-store") -> Response:
     values = answer.values
-    headers = {"x-content-type-options": "nosniff"}
+    headers = {"x-content-type-options": "nosniff", "cache-control": caching}
     if values.get("command"):
         headers[COMMAND_HEADER] = quote(str(values["command"]), safe=SAFE)
+    if values.get("traits"):
+        headers[TRAITS_HEADER] = str(values["traits"])
     if "step" in values:
         headers[STEP_HEADER] = str(values["step"])
     return Response(answer.content, media_type=str(values["type"]), headers=headers)

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from equipoise.studio.exploration import ExplorationContext, ExplorerPicture
-    from equipoise.studio.explore_requests import AnyExploreRequest, ProjectRequest
+    from equipoise.studio.explore_requests import AnyExploreRequest, LoadRequest, ProjectRequest
     from equipoise.studio.picture_exploration import ProjectionJob
 
 NICENESS = 10
 TRUST_FLAG = "--trust-code"
 REFUSAL = "if you trust this folder, start the studio with: equipoise studio --trust-code"
 MOST_JOBS = 20
-"""Number of projections whose styles are kept."""
+"""Number of projections, and of loaded files, that are kept."""
 
 
 class ExplorerService:
@@ -45,6 +45,7 @@ class ExplorerService:
         self._folder = folder
         self._runs = OpenRuns()
         self._jobs: dict[str, ProjectionJob] = {}
+        self._loaded: dict[str, Path] = {}
         self._numbers = itertools.count(1)
         self._train: tuple[Path, Tensor] | None = None
 
@@ -91,16 +92,28 @@ class ExplorerService:
         raise ValueError(f"no action {values.get('action')}")
 
     def _explore(self, folder: Path, body: bytes) -> Frame:
-        from equipoise.studio.exploration import ExplorationContext
-        from equipoise.studio.explore_requests import ExploreRequest, ProjectRequest
+        from equipoise.studio.exploration import ExplorationContext, enlarge
+        from equipoise.studio.explore_requests import ExploreRequest, LoadRequest, ProjectRequest
 
         request = ExploreRequest.model_validate_json(body).root
         run = self._runs.open(folder, request.step)
         styles = {name: job.styles for name, job in self._jobs.items() if job.styles is not None}
-        this = ExplorationContext(run, request, styles)
+        this = ExplorationContext(run, request, {**styles, **self._loaded})
+        if isinstance(request, LoadRequest):
+            return Frame({"values": {"name": self._load(this, request)}})
         if isinstance(request, ProjectRequest):
             return Frame({"job": self._start_job(this, request), "step": run.generator.step})
-        return _picture_frame(_draw(this, request), run.generator.step)
+        return _picture_frame(enlarge(_draw(this, request), request.scale), run.generator.step)
+
+    def _load(self, this: "ExplorationContext", request: "LoadRequest") -> str:
+        """Keep a file of latents or styles, and return its name as a sample."""
+        from equipoise.studio.exploration import LOADED, load_latents
+
+        name = f"{LOADED}{next(self._numbers)}"
+        self._loaded[name] = load_latents(this, request, self._folder / name)
+        for old in list(self._loaded)[:-MOST_JOBS]:
+            self._loaded.pop(old).unlink()
+        return f"@{name}"
 
     def _draw_neighbours(self, folder: Path, picture: bytes) -> bytes:
         """Draw a picture and its nearest training images, which stay in memory for the last run."""
@@ -183,7 +196,9 @@ def _draw(this: "ExplorationContext", request: "AnyExploreRequest") -> "Explorer
 
 
 def _picture_frame(picture: "ExplorerPicture", step: int) -> Frame:
-    return Frame({"type": picture.media_type, "command": picture.command, "step": step}, picture.content)
+    traits = " ".join(picture.traits)
+    values = {"type": picture.media_type, "command": picture.command, "step": step, "traits": traits}
+    return Frame(values, picture.content)
 
 
 def serve_messages(

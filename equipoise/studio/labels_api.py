@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from equipoise.errors import SettingError
+from equipoise.core.printing import format_count
+from equipoise.errors import SettingError, shell_path
 from equipoise.runs.annotations import change_annotations, choose_step, clear_chosen, read_chosen
 from equipoise.runs.labels import (
+    Label,
     MarkAnswer,
     MarkLabel,
     PairLabel,
@@ -158,19 +160,37 @@ class _NoteRoutes:
         await run_in_threadpool(append_label, folder, _pair_label(pair, body))
         labels = await run_in_threadpool(read_labels, folder)
         counts = asdict(count_pairs(labels, pair.left, pair.right))
-        return json_response({**counts, "left": pair.left, "right": pair.right})
+        result = describe_result(labels, *sorted((pair.left, pair.right)))
+        return json_response({**counts, "left": pair.left, "right": pair.right, **result})
 
     def show_labels(self, request: Request) -> Response:
         folder = self._folder(request)
         labels = read_labels(folder)
         if "a" in request.query_params:
-            return json_response(asdict(count_pairs(labels, *_two_steps(request))))
+            a, b = _two_steps(request)
+            return json_response({**asdict(count_pairs(labels, a, b)), **describe_result(labels, a, b)})
         step = int_parameter(request, "step", 0, 0, MOST_STEPS)
         chosen = {"steps": saved_steps(folder), "chosen": _chosen(folder), "labels": len(labels)}
         return json_response({**chosen, "marks": marks_of(labels, step)})
 
     def _folder(self, request: Request) -> Path:
         return self.studio.runs.run(request.path_params["run"]).folder
+
+
+def describe_result(labels: list[Label], a: int, b: int) -> dict[str, object]:
+    """Return the result so far in words. `winner`: the better step, None if undecided; `share`: that `a` has won."""
+    counts = count_pairs(labels, a, b)
+    share, low, high = counts.share_a, counts.low, counts.high
+    if share is None or low is None or high is None:
+        text = f"No decision in {format_count(counts.neither, 'answer')}." if counts.neither else "No answer yet."
+        return {"words": text, "detail": "", "winner": None, "share": None}
+    winner = a if low > 0.5 else b if high < 0.5 else None
+    words = "Not decided: the interval holds one half." if winner is None else f"Step {winner:,} is better."
+    percents = [f"{100 * part:.0f} %" for part in (share, low, high)]
+    detail = f"Step {a:,} won {counts.a} of {counts.a + counts.b} ({percents[0]}), "
+    detail += f"with 95 % confidence {percents[1]} to {percents[2]}."
+    detail += f" Neither: {counts.neither}, which do not count." if counts.neither else ""
+    return {"words": words, "detail": detail, "winner": winner, "share": share}
 
 
 async def draw_named_sample(studio: Studio, folder: Path, run: str, sample: str, step: int) -> bytes:
@@ -204,7 +224,8 @@ async def _check_weights(studio: Studio, folder: Path, step: int) -> None:
 
 def _chosen(folder: Path) -> dict[str, object] | None:
     chosen = read_chosen(folder)
-    return None if chosen is None else asdict(chosen)
+    command = f"equipoise sample {shell_path(folder)} --step chosen --out samples.png"
+    return None if chosen is None else {**asdict(chosen), "command": command}
 
 
 def _mark(body: LabelBody) -> MarkLabel:

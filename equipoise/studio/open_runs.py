@@ -54,14 +54,14 @@ class OpenRuns:
         return run
 
 
-def parse_names(names: tuple[str, ...], projections: Mapping[str, Path]) -> list[SampleReference]:
-    """Return samples by their names: SEED/NUMBER, or @JOB of a projection. Raises SettingError for an unknown job."""
+def parse_names(names: tuple[str, ...], files: Mapping[str, Path]) -> list[SampleReference]:
+    """Return samples by their names: SEED/NUMBER, or @NAME of a file. Raises SettingError for an unknown one."""
     result: list[SampleReference] = []
     for name in names:
         if name.startswith("@"):
-            if name[1:] not in projections:
-                raise SettingError(f"there is no projection {name}; project the picture again")
-            result.append(projections[name[1:]])
+            if name[1:] not in files:
+                raise SettingError(f"{name} is gone, since the explorer was restarted; load the file or picture again")
+            result.append(files[name[1:]])
         else:
             seed, _, number = name.partition("/")
             result.append(SampleId(int(seed), int(number)))

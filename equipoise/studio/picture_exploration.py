@@ -128,7 +128,9 @@ class ProjectionJob:
         words += ["--fit", self.request.fit] if self.request.fit else []
         command = self.this.command("project", *words, "--out", "projected.png")
         captions = ["image", "projection"][: len(pictures)]
-        return ExplorerPicture(draw_captioned(torch.stack(pictures).numpy(), captions, 2), command)
+        return ExplorerPicture(
+            draw_captioned(torch.stack(pictures).numpy(), captions, 2), command, traits=("captioned",)
+        )
 
     def _run(self) -> Steps[Preparation, None, None]:
         request, generator = self.request, self.this.generator

@@ -66,8 +66,13 @@ def sandboxed_page(path: Path, *, scripts: bool = False) -> Response:
 
 async def read_body(request: Request, model: type[BodyT]) -> BodyT:
     """Read and validate the JSON body of a request. Raises SettingError, naming the first field that is wrong."""
+    return parse_body(await request.body(), model)
+
+
+def parse_body(content: bytes, model: type[BodyT]) -> BodyT:
+    """Validate JSON. Raises SettingError, naming the first field that is wrong."""
     try:
-        return model.model_validate_json(await request.body())
+        return model.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the request"

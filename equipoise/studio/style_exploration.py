@@ -22,7 +22,6 @@ from equipoise.runs.labels import marks_of, read_labels
 from equipoise.studio.exploration import (
     ExplorationContext,
     ExplorerPicture,
-    command_names,
     draw,
     format_value,
     require_drawable,
@@ -45,12 +44,12 @@ def explore_mix(this: ExplorationContext, request: MixRequest) -> ExplorerPictur
     mixed = mix_styles(rows, columns, layers)
     cells = space.generate(mixed.flatten(0, 1), None).unflatten(0, mixed.shape[:2])
     sources = [space.generate(styles, None).numpy() for styles in (rows, columns)]
-    captions = [command_names([name]) for name in (*request.rows, *request.columns)]
+    captions = [this.command_names([name]) for name in (*request.rows, *request.columns)]
     split = len(request.rows)
     content = draw_mixed(cells.numpy(), sources[0], sources[1], [captions[:split], captions[split:]])
-    words = ["--rows", command_names(request.rows), "--columns", command_names(request.columns)]
+    words = ["--rows", this.command_names(request.rows), "--columns", this.command_names(request.columns)]
     words += [] if request.layers is None else ["--layers", f"{layers[0]}-{layers[-1]}"]
-    return ExplorerPicture(content, this.command("mix", *words, "--out", "mixed.png"))
+    return ExplorerPicture(content, this.command("mix", *words, "--out", "mixed.png"), traits=("captioned",))
 
 
 def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> ExplorerPicture:
@@ -74,9 +73,9 @@ def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> 
     content = draw_directions(samples.numpy(), request.components, request.length, request.extent)
     words = ["--components", str(request.components), "--steps", str(request.length)]
     words += ["--extent", format_value(request.extent)]
-    words += [] if request.start is None else ["--from", command_names([request.start])]
+    words += [] if request.start is None else ["--from", this.command_names([request.start])]
     words += [] if layers is None else ["--layers", f"{layers[0]}-{layers[-1]}"]
-    return ExplorerPicture(content, this.command("explore", *words, "--out", "directions.png"))
+    return ExplorerPicture(content, this.command("explore", *words, "--out", "directions.png"), traits=("captioned",))
 
 
 def explore_arithmetic(this: ExplorationContext, request: ArithmeticRequest) -> ExplorerPicture:
@@ -89,18 +88,18 @@ def explore_arithmetic(this: ExplorationContext, request: ArithmeticRequest) -> 
     first = groups[0][0].labels
     if not request.neighbours:
         labels = None if first is None else first[:1]
-        words = _arithmetic_words(request)
+        words = _arithmetic_words(this, request)
         return _single_picture(this, space, latent[None], labels, request.save, ("arithmetic", *words))
     neighbours = space.neighbours(latent, 8, torch.Generator().manual_seed(0))
     square = torch.cat([neighbours[:4], latent[None], neighbours[4:]])
     labels = None if first is None else first[:1].repeat_interleave(9, dim=0)
     content, media_type = draw(space.generate(square, labels), this.generator, 3)
-    return ExplorerPicture(content, this.command("arithmetic", *_arithmetic_words(request)), media_type)
+    return ExplorerPicture(content, this.command("arithmetic", *_arithmetic_words(this, request)), media_type)
 
 
-def _arithmetic_words(request: ArithmeticRequest) -> list[str]:
+def _arithmetic_words(this: ExplorationContext, request: ArithmeticRequest) -> list[str]:
     pairs = [("--plus", names) for names in request.plus] + [("--minus", names) for names in request.minus]
-    words = [word for flag, names in pairs for word in (flag, command_names(names))]
+    words = [word for flag, names in pairs for word in (flag, this.command_names(names))]
     return [*words, *(["--space", request.space] if request.space else []), "--out", "result.png"]
 
 
@@ -166,4 +165,5 @@ def _single_picture(
     if save == "latents":
         return save_latents(this, space, latents, labels)
     content, media_type = draw(space.generate(latents, labels), this.generator, 1)
-    return ExplorerPicture(content, this.command(command[0], *command[1:]) if command else "", media_type)
+    words = this.command(command[0], *command[1:]) if command else ""
+    return ExplorerPicture(content, words, media_type, ("latents",))

@@ -8,24 +8,50 @@ from collections.abc import Callable
 from PIL import Image
 
 Json = dict[str, object]
-LAYERS = 6
+
+
+def a_field(name: str, text: str, kind: str, neutral: object, **more: object) -> Json:
+    """A field of a form, as exploration_forms.py writes it."""
+    return {"name": name, "text": text, "kind": kind, "neutral": neutral, "help": "", **more}
+
+
+def a_tab(title: str, *fields: Json) -> Json:
+    return {"title": title, "fields": fields, "note": "", "fixed": {}}
+
+
+COUNTS = [[count, count] for count in ("16", "36", "64", "144")]
 FACTS: Json = {
     "step": 240,
-    "steps": [180, 240],
-    "model": "stylegan2",
     "samples": "image",
     "shape": [1, 8, 8],
-    "space": "w",
-    "spaces": ["w", "z"],
-    "samplings": ["cutoff", "noise", "psi", "truncation"],
-    "layers": LAYERS,
-    "classes": 2,
-    "class_names": ["seven", "one"],
     "prompt": False,
     "captions": [],
-    "translate": False,
-    "back": False,
-    "project": True,
+    "weights": [["", "Final weights"], ["180", "Step 180"], ["240", "Step 240"]],
+    "controls": [
+        a_field("label", "Class", "select", "", options=[["", "each in turn"], ["0", "seven"], ["1", "one"]]),
+        a_field("psi", "psi", "range", 1, low=0, high=2, step=0.05) | {"help": "Lower: more typical, less varied."},
+    ],
+    "tabs": {
+        "plane": a_tab("Plane"),
+        "grid": a_tab(
+            "Samples", a_field("seed", "Seed", "number", 0), a_field("count", "Samples", "select", "36", options=COUNTS)
+        ),
+        "interpolate": a_tab(
+            "Interpolate", a_field("start", "From", "names", "0/0"), a_field("end", "To", "names", "1/0")
+        ),
+        "directions": a_tab(
+            "Directions",
+            a_field("start", "Start from", "names", "0/0"),
+            a_field("amount1", "Component 1", "range", 0, low=-4, high=4, step=0.1),
+        ),
+        "project": a_tab("Find a picture", a_field("fit", "Fit", "select", "crop", options=[["crop", "crop"]])),
+        "arithmetic": a_tab(
+            "Arithmetic",
+            a_field("plus", "Mean of", "names", "0/0"),
+            a_field("minus", "minus the mean of", "names", "0/1"),
+            a_field("neighbours", "Its neighbours, too", "check", False),
+        ),
+    },
 }
 COMMAND = "equipoise sample runs/done --label 'a%20b' --out grid.png"
 
@@ -58,7 +84,8 @@ def intercept(page, pattern: str, answer: Callable[[Json], object], method: str 
         bodies.append(body)
         value = answer(body)
         if isinstance(value, bytes):
-            return route.fulfill(body=value, content_type="image/png", headers={"X-Equipoise-Command": COMMAND})
+            headers = {"X-Equipoise-Command": COMMAND, "X-Equipoise-Traits": "film latents"}
+            return route.fulfill(body=value, content_type="image/png", headers=headers)
         status, value = value if isinstance(value, tuple) else (200, value)
         return route.fulfill(status=status, json=value)
 

@@ -11,6 +11,7 @@ def test_keys_counts_and_choice(open_page, runs) -> None:
     page = open_page("#/runs")
     page.route("**/api/runs/done/pair/*/*.png", lambda route: route.fulfill(body=png(8, 8), content_type="image/png"))
     page.goto(page.url.split("#")[0] + "#/judge/done")
+    page.get_by_text("Drawing two samples").or_(page.get_by_text("Both are of the same latent")).wait_for()
     ready = page.locator(".pair img[src]:not([aria-busy])")
     labels = runs / "done" / "labels.jsonl"
 
@@ -31,8 +32,9 @@ def test_keys_counts_and_choice(open_page, runs) -> None:
     assert answers[4]["sample"] == answers[3]["sample"]
     page.locator("summary", has_text="Show it").click()
     page.get_by_text("Neither: 2, which do not count.").wait_for()
-    page.get_by_role("button", name="Choose step 180").click()
-    page.get_by_text("equipoise sample done --step chosen").wait_for()
+    page.get_by_role("button", name="Mark step 180 as chosen").first.click()
+    page.get_by_text("runs/done --step chosen --out samples.png").wait_for()
+    assert page.get_by_role("link", name="Explore the chosen step").is_visible()
     assert json.loads((runs / "done" / "chosen.json").read_text())["step"] == 180
 
 

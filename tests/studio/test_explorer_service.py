@@ -167,6 +167,28 @@ def test_directions_of_marked_samples(explore: Explore, explore_error, trained: 
     assert pixels(strip.content).shape[1] == 5 * 18 - 2
 
 
+def test_forms_give_what_requests_give(explore: Explore, styled_run: Path) -> None:
+    """Texts of names, amounts and layers in the form of the page."""
+    pairs = [
+        (
+            "mix",
+            {"rows": "0/1, 0/2", "columns": "0/3", "first": 1, "last": 0},
+            {"rows": ["0/1", "0/2"], "columns": ["0/3"], "layers": [0, 1]},
+        ),
+        (
+            "arithmetic",
+            {"plus": "0/1", "more": "0/3;0/4", "minus": "", "neighbours": False},
+            {"plus": [["0/1"], ["0/3", "0/4"]]},
+        ),
+        ("directions", {"start": "0/5, 0/6", "amount1": 0, "amount2": 3}, {"start": "0/5", "amounts": [0, 3]}),
+        ("directions", {"start": "", "amount1": 0}, {}),
+    ]
+    for kind, form, fields in pairs:
+        answer = explore(styled_run, kind, **form)
+        assert answer.content == explore(styled_run, kind, **fields).content
+        assert answer.values["traits"] == ("latents" if kind == "arithmetic" or "amounts" in fields else "captioned")
+
+
 def test_amounts_along_components(explore: Explore, styled_run: Path) -> None:
     start = explore(styled_run, "seeds", samples=["0/5"]).content
     unmoved = explore(styled_run, "directions", start="0/5", amounts=[0, 0, 0]).content
@@ -189,13 +211,63 @@ def test_what_can_be_explored(service: ExplorerService, trained: Path, styled_ru
         return service.answer(Frame({"action": "describe", "folder": str(folder), "step": None})).values["values"]
 
     plain, styled, captioned = (describe(folder) for folder in (trained, styled_run, captioned_run))
-    assert (plain["model"], plain["samples"], plain["shape"], plain["classes"]) == ("dcgan", "image", [1, 16, 16], 10)
-    assert (plain["step"], plain["steps"], plain["samplings"], plain["layers"]) == (12, [5, 10, 12], ["truncation"], 0)
-    assert (plain["space"], plain["project"], plain["prompt"], plain["translate"]) == ("z", False, False, False)
-    assert (styled["space"], styled["layers"] > 1, styled["project"]) == ("w", True, True)
-    assert {"psi", "cutoff", "noise"} <= set(styled["samplings"])
+
+    def controls(facts: dict[str, object]) -> set[str]:
+        return {control["name"] for control in facts["controls"]}
+
+    assert (plain["model"], plain["samples"], plain["shape"]) == ("dcgan", "image", [1, 16, 16])
+    assert (plain["step"], plain["layers"], controls(plain)) == (12, 0, {"label", "truncation"})
+    assert [value for value, _ in plain["weights"]] == ["", "best", "chosen", "5", "10", "12"]
+    assert list(plain["tabs"]) == ["plane", "grid", "interpolate", "marks", "arithmetic"]
+    label, truncation = plain["controls"]
+    assert label["options"][:2] == [("", "each in turn"), ("0", "0")]
+    assert "more typical, less varied" in truncation["help"]
+    assert (plain["space"], plain["prompt"]) == ("z", False)
+    assert (styled["space"], styled["layers"] > 1, "project" in styled["tabs"]) == ("w", True, True)
+    assert {"psi", "cutoff", "noise"} <= controls(styled)
     assert captioned["prompt"]
     assert captioned["captions"]
+
+
+def test_one_of_a_grid_is_that_of_its_command(call, explore: Explore, trained: Path, tmp_path: Path) -> None:
+    settings = {"label": 7, "sampling": {"truncation": 0.7}}
+    for fields in ({}, settings, {**settings, "step": 12}):
+        grid = pixels(explore(trained, "grid", count=36, seed=2, **fields).content)
+        one = explore(trained, "seeds", samples=["2/27"], **fields)
+        assert np.array_equal(pixels(one.content), grid[72:88, 54:70]), "row 4, column 3"
+    assert one.content == same_as_command(call, one, tmp_path)
+    assert "--truncation 0.7 --step 12 --label 7" in one.values["command"]
+
+
+def test_pictures_are_enlarged(explore: Explore, explore_error, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (explore(trained, "seeds", samples=["0/27"], scale=scale) for scale in (1, 4))
+    assert np.array_equal(pixels(large.content), pixels(small.content).repeat(4, 0).repeat(4, 1))
+    assert large.values["command"] == small.values["command"]
+    monkeypatch.setattr("equipoise.studio.exploration.MOST_PIXELS", 100)
+    assert "128 x 128 pixels are too many" in explore_error(trained, "seeds", samples=["0/27"], scale=8)
+
+
+@pytest.mark.parametrize("run", ["trained", "styled_run"])
+def test_saved_latents_are_loaded(explore: Explore, run: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(run)
+    plane = {"kind": "plane", "x": 0.5, "y": 2.25}
+    saved = base64.b64encode(explore(folder, **plane, save="latents").content).decode()
+    name = explore(folder, "load", latents=saved, file="my seven.safetensors").values["values"]["name"]
+    drawn = explore(folder, "seeds", samples=[name])
+    assert np.array_equal(pixels(drawn.content), pixels(explore(folder, **plane).content))
+    assert "--samples 'my seven.safetensors'" in drawn.values["command"]
+
+
+def test_a_file_without_latents(explore_error, trained: Path) -> None:
+    assert "my.safetensors" in explore_error(trained, "load", latents="AAAA", file="my.safetensors")
+
+
+def test_a_sample_of_a_prompt(explore: Explore, explore_error, captioned_run: Path) -> None:
+    one = pixels(explore(captioned_run, "seeds", samples=["3/2"], prompt="red heart").content)
+    grid = pixels(explore(captioned_run, "prompt", prompt="red heart", seed=3, count=4).content)
+    side = len(one)
+    assert np.array_equal(one, grid[side + 2 :, :side])
+    assert "one numbered sample" in explore_error(captioned_run, "seeds", samples=["3/2", "3/1"], prompt="red heart")
 
 
 def png(side: int = 16) -> str:
@@ -213,7 +285,7 @@ def test_a_projection(service: ExplorerService, explore: Explore, explore_error,
 
     assert ask("describe").values["values"]["state"] == "running"
     assert "under way" in explore_error(styled_run, "project", image=png(), steps=3)
-    assert "no projection @p9" in explore_error(styled_run, "seeds", samples=["@p9"])
+    assert "@p9 is gone" in explore_error(styled_run, "seeds", samples=["@p9"])
     for _ in range(50):
         if not service.is_busy:
             break
@@ -344,7 +416,8 @@ def test_a_translation(
 ) -> None:
     described = service.answer(Frame({"action": "describe", "folder": str(translating_run), "step": None}))
     facts = described.values["values"]
-    assert (facts["translate"], facts["back"], facts["samplings"], facts["spaces"]) == (True, True, [], [])
+    assert (list(facts["tabs"]), facts["controls"], facts["spaces"]) == (["translate"], [], [])
+    assert [field["name"] for field in facts["tabs"]["translate"]["fields"]] == ["fit", "back"]
     picture = png(20)
     (tmp_path / "picture.png").write_bytes(base64.b64decode(picture))
     for back in (False, True):

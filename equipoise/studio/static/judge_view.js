@@ -9,17 +9,8 @@ import { field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, copyable } from "./inputs.js";
 
 /** @typedef {{pair: string, left: string, right: string}} Pair left, right: addresses of pictures */
-/**
- * @typedef {object} Counts left: the step that a stands for
- * @property {number} a
- * @property {number} b
- * @property {number} neither
- * @property {number | null} share_a
- * @property {number | null} low
- * @property {number | null} high
- * @property {number} [left]
- */
-/** @typedef {{step: number, note: string} | null} Chosen */
+/** @typedef {{words: string, detail: string, winner: number | null, share: number | null}} Counts winner: step, if decided */
+/** @typedef {{step: number, note: string, command: string} | null} Chosen */
 
 /** @type {Record<string, "left" | "right" | "neither">} */
 const KEYS = { 1: "left", 2: "right", 0: "neither" };
@@ -51,6 +42,7 @@ function createJudge(id, steps, compared, before) {
   /** @type {Pair[]} */
   let answered = [];
   const pictures = ["first", "second"].map((which) => h("img", { class: "pixels wide", alt: `The ${which} sample` }));
+  const state = h("p", { class: "muted", role: "status" });
   const result = h("div", { class: "stack", "aria-live": "polite" }), chosenPlace = h("div", { class: "stack" }),
     buttons = h("div", { class: "toolbar" });
   const note = h("input", { type: "text", maxlength: 200, value: before?.note ?? "" });
@@ -61,7 +53,7 @@ function createJudge(id, steps, compared, before) {
     const [a, b] = compared;
     answered = [];
     current = null;
-    fill(buttons, compared.map((step) => h("button", { type: "button", onclick: () => choose(step) }, `Choose step ${number(step)}`)));
+    fill(buttons, compared.map(chooseButton));
     if (a === b) return fill(result, h("p", { class: "error" }, "Both are the same step: choose two."));
     showCounts(await get(path("/labels"), { a, b }));
     await next();
@@ -72,6 +64,7 @@ function createJudge(id, steps, compared, before) {
   const wait = () => {
     current = null;
     for (const picture of pictures) picture.setAttribute("aria-busy", "true");
+    fill(state, "Drawing two samples: the first pair takes some seconds…");
   };
   /** @param {Pair} pair */
   async function show(pair) {
@@ -80,6 +73,7 @@ function createJudge(id, steps, compared, before) {
     await Promise.all(pictures.map((picture) =>
       picture.decode().catch(() => { throw new Error("A picture of this pair cannot be drawn; the explorer may say why."); })));
     for (const picture of pictures) picture.removeAttribute("aria-busy");
+    fill(state, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.");
     current = pair;
   }
 
@@ -106,26 +100,20 @@ function createJudge(id, steps, compared, before) {
   });
 
   /** @param {Counts} counts */
-  function showCounts({ a, b, neither, share_a: share, low, high, left }) {
-    const [first, second] = left === compared[1] ? [compared[1], compared[0]] : compared;
-    const percent = (/** @type {number} */ part) => `${Math.round(100 * part)} %`;
-    if (share === null || low === null || high === null) return fill(result,
-      h("p", {}, neither ? `No decision in ${neither} answers.` : "No answer yet."));
-    const words = low > 0.5 ? `Step ${number(first)} is better.` : high < 0.5 ? `Step ${number(second)} is better.`
-      : "Not decided: the interval holds one half.";
-    fill(result, h("p", {}, h("strong", {}, words)),
-      h("meter", { min: 0, max: 1, value: share, "aria-label": `Share won by step ${first}` }),
-      h("p", {}, `Step ${number(first)} won ${a} of ${a + b} (${percent(share)}), `
-        + `with 95 % confidence ${percent(low)} to ${percent(high)}.`),
-      neither > 0 && h("p", { class: "muted" }, `Neither: ${neither}, which do not count.`));
+  function showCounts({ words, detail, winner, share }) {
+    fill(result, h("p", {}, h("strong", {}, words)), share !== null && h("meter", { min: 0, max: 1, value: share, "aria-label": detail }),
+      h("p", {}, detail), winner !== null && chooseButton(winner));
   }
 
   /** @param {Chosen} chosen */
   const showChosen = (chosen) =>
     fill(chosenPlace, chosen
       ? [h("p", {}, h("strong", {}, `Step ${number(chosen.step)}`), " is chosen. Commands take it with --step chosen:"),
-        copyable(`equipoise sample ${id} --step chosen --out samples.png`)]
+        copyable(chosen.command),
+        h("a", { class: "button", href: `#/explore/${encodeURIComponent(id)}?view=grid&step=chosen` }, "Explore the chosen step")]
     : h("p", {}, "The weights of a chosen step are kept, and commands take them with --step chosen."));
+  const chooseButton = (/** @type {number} */ step) =>
+    h("button", { type: "button", onclick: () => choose(step) }, `Mark step ${number(step)} as chosen`);
   const choose = (/** @type {number | null} */ step) => attempt(async () => {
     showChosen(await post(path("/chosen"), { step, note: note.value }));
     notify(step === null ? "No step is chosen." : `Step ${number(step)} is chosen.`,
@@ -150,7 +138,7 @@ function createJudge(id, steps, compared, before) {
     h("div", { class: "pair" },
       pictures.map((picture, side) => h("figure", {}, picture, button(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
     h("div", { class: "toolbar centre" }, button("0", "Neither", () => answer("neither")), button("U", "Undo", undo)),
-      h("p", { class: "muted" }, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.")),
+      state),
   h("div", { class: "columns" }, panel("Result so far", null, h("details", {}, h("summary", {}, "Show it"), result)),
     panel("Choose a step", null, chosenPlace, field("Why (optional)", note), buttons))];
   return { element, start, key };
