@@ -188,7 +188,8 @@ def process_rows(result: Result) -> list[list[str]]:
     for count, rounds in by_count.items():
         best = max(row["images_per_second"] for row in rounds)
         own = statistics.median(row["own_cpu"] for row in rounds)
-        each = f"{max(row['memory_of_each'] for row in rounds) / 1e6:.0f} MB" if count else "–"
+        others = [row["memory_of_each"] for row in rounds if row.get("memory_of_each")]
+        each = f"{max(others) / 1e6:.0f} MB" if others else "–"
         lines.append([str(count), f"{best:,.0f}", f"{best / base:.2f}", f"{1e6 * own:.0f} µs", each])
     return lines
 
