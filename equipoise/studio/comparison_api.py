@@ -29,7 +29,7 @@ FILE_TYPES: Mapping[str, str] = {
 BY_HAND = "changed by hand"
 LATENTS = re.compile(r"data($|\.)|model$|model\..*(latent|conditional|classes)")
 """Settings on which the latents of the samples depend, with the seed."""
-NOT_COMPARED = ("format", "versions", "track", "device", "threads")
+NOT_COMPARED = ("format", "versions", "track", "device", "threads", "data_processes")
 """Settings that say nothing about what was trained."""
 
 
