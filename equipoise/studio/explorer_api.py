@@ -41,12 +41,6 @@ def routes(studio: Studio) -> list[Route]:
             return json_response({name: answer.values.get(name) for name in ("job", "step")}, 202)
         return _picture_response(answer)
 
-    async def thumbnail(request: Request) -> Response:
-        content = request.query_params.get("body", "").encode()
-        folder = studio.runs.run(parse_body(content, SeedsRequest).run).folder
-        answer = await explorer.request({"action": "explore", "folder": str(folder)}, content)
-        return _picture_response(answer, "private, max-age=3600")
-
     async def describe(request: Request) -> Response:
         folder = studio.runs.run(request.path_params["run"]).folder
         step = request.query_params.get("step") or None
@@ -60,6 +54,25 @@ def routes(studio: Studio) -> list[Route]:
         answer = await explorer.request({"action": "job", "job": name, "part": JOB_PARTS[part]})
         return json_response(answer.values["values"]) if "values" in answer.values else _picture_response(answer)
 
+    return [
+        *_other_pictures(studio),
+        Route("/api/explore", explore, methods=["POST"]),
+        Route("/api/explore/{run}", describe),
+        Route("/api/explore/jobs/{job}", job),
+        Route("/api/explore/jobs/{job}/{part}", job, methods=["GET", "POST"]),
+    ]
+
+
+def _other_pictures(studio: Studio) -> list[Route]:
+    """Return the routes of pictures that a page shows by their address."""
+    explorer = studio.explorer
+
+    async def thumbnail(request: Request) -> Response:
+        content = request.query_params.get("body", "").encode()
+        folder = studio.runs.run(parse_body(content, SeedsRequest).run).folder
+        answer = await explorer.request({"action": "explore", "folder": str(folder)}, content)
+        return _picture_response(answer, "private, max-age=3600")
+
     async def show_neighbours(request: Request) -> Response:
         run = await run_in_threadpool(studio.runs.open, request.path_params["run"])
         step = int_parameter(request, "step", 0, 0, 2**53)
@@ -69,12 +82,8 @@ def routes(studio: Studio) -> list[Route]:
         return _picture_response(answer)
 
     return [
-        Route("/api/runs/{run}/neighbours", show_neighbours),
-        Route("/api/explore", explore, methods=["POST"]),
-        Route("/api/explore/{run}", describe),
-        Route("/api/explore/jobs/{job}", job),
-        Route("/api/explore/jobs/{job}/{part}", job, methods=["GET", "POST"]),
         Route("/api/explore/samples/thumbnail.png", thumbnail),
+        Route("/api/runs/{run}/neighbours", show_neighbours),
     ]
 
 

@@ -1,6 +1,7 @@
 """The explorer's process: the newest request wins, a killed process is started again, and it ends with the studio."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -187,6 +189,10 @@ def test_pictures_of_the_process(open_studio, runs: Path, tmp_path: Path, call) 
     pid = client.studio.explorer.pid
     assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
     assert client.get("/api/explore/digits?step=5").values["step"] == 5
+    recipe = {"run": "digits", "kind": "seeds", "samples": ["2/3"], "step": 12}
+    address = f"/api/explore/samples/thumbnail.png?body={quote(json.dumps(recipe))}"
+    assert client.get(address).content == client.post("/api/explore", recipe).content
+    assert client.get(address.replace("digits", "nowhere")).status == 404
     assert client.get("/api/runs/digits/neighbours?step=12&index=3").headers["content-type"] == "image/png"
     for path, status in (("digits?step=7", 422), ("nowhere", 404), ("jobs/p3", 422), ("jobs/..", 404)):
         assert client.get(f"/api/explore/{path}").status == status, path

@@ -87,6 +87,9 @@ def test_blind_pairs(open_studio, runs: Path, monkeypatch: pytest.MonkeyPatch) -
         assert (counts["a"], counts["b"], counts["share_a"]) == (number + 1, 0, 1.0)
     assert lefts == {"left", "right"}
     assert client.get("/api/runs/digits/labels?a=10&b=5").values["b"] == 12
+    result = client.get("/api/runs/digits/labels?a=5&b=10").values
+    assert (result["words"], result["winner"], result["share"]) == ("Step 5 is better.", 5, 1.0)
+    assert result["detail"].startswith("Step 5 won 12 of 12 (100 %), with 95 % confidence 76 % to 100 %.")
     assert all(isinstance(label, PairLabel) for label in read_labels(runs / "digits"))
     again = client.post("/api/runs/digits/labels", {"kind": "pair", "pair": pair["pair"], "answer": "neither"}).values
     assert again["neither"] == 1, "the latest answer counts"
