@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from equipoise.errors import EquipoiseError, RunError, SettingError
-from equipoise.studio.manual_changes import describe_changes, manual_changes
+from equipoise.studio.manual_changes import describe_manual_changes, manual_changes
 from equipoise.studio.responses import SANDBOX, json_response, sandboxed_page
 from equipoise.studio.studio import Studio
 
@@ -80,7 +80,7 @@ def compare_runs(studio: Studio, names: Sequence[str]) -> dict[str, object]:
             settings[name] = flatten_settings(run.run.experiment())
         except EquipoiseError as error:
             problems[name] = " ".join(str(error).split())
-        changes[name] = describe_changes(manual_changes(run))
+        changes[name] = describe_manual_changes(manual_changes(run))
     shared = set.intersection(*steps.values())
     samples = [{"step": step} for step in sorted(shared)]
     rows = [*differing_settings(settings), *differing_settings({name: {BY_HAND: changes[name]} for name in names})]

@@ -21,7 +21,7 @@ def describe_change(turn: TurnRow) -> str:
     return f"{one_line(turn.knob)} {_number(turn.before)} → {_number(turn.after)}"
 
 
-def describe_changes(turns: list[TurnRow]) -> str:
+def describe_manual_changes(turns: list[TurnRow]) -> str:
     """List changes with their steps; "none" without any."""
     texts = [f"{describe_change(turn)} at step {format_count(turn.step)}" for turn in turns[:MOST_NAMED]]
     more = [f"and {len(turns) - MOST_NAMED} more"] if len(turns) > MOST_NAMED else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from equipoise.runs.run_index import RunIndex
-from equipoise.studio.manual_changes import describe_causes, describe_changes, manual_changes
+from equipoise.studio.manual_changes import describe_causes, describe_manual_changes, manual_changes
 from equipoise.studio.progress_words import describe_progress
 from equipoise.studio.studio import Studio
 
@@ -34,7 +34,7 @@ def test_a_finding_names_the_changes_by_hand_before_it(root: Path, browser: Brow
     assert describe_causes(manual_changes(run), 39) == describe_causes(manual_changes(run), 400) == []
     labels = [item["label"] for item in browser.get(f"{RUNS}/ring/timeline").json["manual"]]
     assert labels == ["lr_d 0.00117 → 0.006", "lr_d given back to the controller"]
-    assert describe_changes(manual_changes(run)) == "lr_d 0.00117 → 0.006 at step 40"
+    assert describe_manual_changes(manual_changes(run)) == "lr_d 0.00117 → 0.006 at step 40"
 
 
 def test_the_progress_of_a_run_in_words(root: Path, studio: Studio) -> None:
