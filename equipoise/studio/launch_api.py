@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import get_args, get_origin
 
@@ -40,6 +40,10 @@ EMPTY: Mapping[str, object] = {
 """The fields of a preview, without values."""
 
 
+WAITING = 120.0
+"""Seconds for which a process waits for the next preview; it holds 600 MB."""
+
+
 class ResumeBody(Body):
     """`steps`: new total number of steps; None: those that the run was started with."""
 
@@ -50,12 +54,15 @@ class ResumeBody(Body):
 class StartQuestions:
     """Questions about a run before it is started, answered by processes that import torch. Latest wins.
 
-    `words`: the program and arguments of such a process.
+    Importing takes seconds, so that a process for the next preview waits from :meth:`prepare` on, which is called when
+    the form is opened. `words`: the program and arguments of such a process.
     """
 
     words: tuple[str, ...] = (sys.executable, "-m", "equipoise.studio.start_process")
     trust_code: bool = False
     _preview: asyncio.subprocess.Process | None = None
+    _next: asyncio.subprocess.Process | None = None
+    _waits_until: asyncio.TimerHandle | None = None
     _plugs: Mapping[str, object] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -68,18 +75,39 @@ class StartQuestions:
 
     async def preview(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """Return the preview of a run. A preview under way is given up, and answers that a newer one replaced it."""
-        self.close()
-        process = self._preview = await self._start("preview", *(["--trust-code"] if self.trust_code else []))
+        _kill(self._preview)
+        prepared, self._next = self._next, None
+        is_ready = prepared is not None and prepared.returncode is None
+        process = self._preview = prepared if prepared and is_ready else await self._start_preview()
         answer = await self._answer(process, json.dumps(values).encode())
         if self._preview is process:
             self._preview = None
+            if prepared is not None:
+                await self.prepare()
         return answer
 
+    async def prepare(self) -> None:
+        """Start the process of the next preview, unless one waits already. It ends when it has waited for long."""
+        if self._waits_until is not None:
+            self._waits_until.cancel()
+        self._waits_until = asyncio.get_running_loop().call_later(WAITING, self._stop_waiting)
+        if self._next is None or self._next.returncode is not None:
+            self._next = await self._start_preview()
+
     def close(self) -> None:
-        """End the preview under way."""
-        if self._preview is not None and self._preview.returncode is None:
-            self._preview.kill()
+        """End the preview under way, and the process that waits."""
+        if self._waits_until is not None:
+            self._waits_until.cancel()
+        _kill(self._preview)
         self._preview = None
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        _kill(self._next)
+        self._next = None
+
+    def _start_preview(self) -> Coroutine[object, object, asyncio.subprocess.Process]:
+        return self._start("preview", *(["--trust-code"] if self.trust_code else []))
 
     async def _start(self, *words: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
@@ -99,12 +127,18 @@ class StartQuestions:
         return answer if isinstance(answer, dict) else {"error": "the preview gave no answer"}
 
 
+def _kill(process: asyncio.subprocess.Process | None) -> None:
+    if process is not None and process.returncode is None:
+        process.kill()
+
+
 def routes(studio: Studio) -> list[Route]:
     """Return the routes of this topic."""
     questions = StartQuestions(trust_code=studio.trust_code)
     studio.resources.callback(questions.close)
 
     async def list_plugs(_: Request) -> Response:
+        await questions.prepare()
         return json_response({**await questions.plugs(), "settings": describe_settings()})
 
     async def preview(request: Request) -> Response:

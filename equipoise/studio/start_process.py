@@ -8,6 +8,7 @@ it measures how long one takes.
 """
 
 import base64
+import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -122,7 +123,10 @@ def main(words: Sequence[str]) -> None:
         if words[:1] == ["catalog"]:
             answer = describe_plugs()
         else:
-            answer = preview(json.load(sys.stdin), trust_code=TRUST_FLAG in words)
+            importlib.import_module("equipoise.experiment.estimates")  # imports torch, while nobody waits
+            if not (text := sys.stdin.read()):
+                return  # the studio has ended
+            answer = preview(json.loads(text), trust_code=TRUST_FLAG in words)
     except EquipoiseError as error:
         answer = {"error": " ".join(str(error).split())}
     print(json.dumps(answer), file=output, flush=True)

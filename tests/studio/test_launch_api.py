@@ -288,6 +288,35 @@ def test_the_newest_preview_wins() -> None:
     assert first == {"error": "a newer preview has replaced this one"}
 
 
+STARTS = f"import pathlib, sys, time; pathlib.Path(sys.argv[1], str(time.time_ns())).touch(); {ECHO}"
+
+
+def test_a_process_waits_for_the_next_preview(tmp_path: Path) -> None:
+    questions = StartQuestions((sys.executable, "-c", STARTS, str(tmp_path)))
+
+    async def started(count: int) -> None:
+        end = time.monotonic() + 30
+        while len(list(tmp_path.iterdir())) < count:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
+
+    async def ask() -> None:
+        for _ in range(2):
+            await questions.prepare()
+        await started(1)
+        assert await questions.preview({"wait": 0, "number": 1}) == {"wait": 0, "number": 1}
+        await started(2)  # for the next one
+        assert await questions.preview({"wait": 0, "number": 2}) == {"wait": 0, "number": 2}
+        await started(3)
+        waiting = questions._next
+        assert waiting is not None
+        questions.close()
+        await waiting.wait()
+
+    asyncio.run(ask())
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_preview_that_fails_is_one_line() -> None:
     questions = StartQuestions((sys.executable, "-c", "raise SystemExit('killed for memory')"))
     assert asyncio.run(questions.preview({})) == {"error": "killed for memory"}
