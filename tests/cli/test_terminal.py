@@ -12,7 +12,7 @@ from equipoise.cli import terminal
 from equipoise.cli.output import Verbosity
 from equipoise.cli.progress_bar import TrainingBar
 from equipoise.cli.terminal import RunDisplay
-from equipoise.core.events import Evaluated, Event, Finished, Sensed, Started, Stepped, Turned
+from equipoise.core.events import Evaluated, Event, Finished, Sensed, Skipped, Started, Stepped, Turned
 from equipoise.core.observations import Health, Signals
 
 SIGNALS = Signals(
@@ -111,3 +111,10 @@ def test_time_left_includes_the_report() -> None:
         texts.append(str(bar.progress.columns[3](bar.progress.tasks[0])))
     assert re.fullmatch(r"\d+:\d\d left", texts[0])
     assert re.fullmatch(r"[23]:\d\d:\d\d left", texts[1])
+
+
+def test_damaged_images_are_named_in_one_line() -> None:
+    files = {f"set-{number}.tar/a.png": "truncated" for number in range(5)}
+    (line,) = printed(RunDisplay(), iter([Skipped(7, 56, files), Finished(8, 64, "steps", "healthy", 8.0)]))[:1]
+    assert line.startswith("step 7: 5 images cannot be used and were replaced by others: set-0.tar/a.png (truncated)")
+    assert line.endswith("and 2 more; see skipped.txt")

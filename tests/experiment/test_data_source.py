@@ -8,7 +8,7 @@ import pytest
 from equipoise.core import catalog
 from equipoise.errors import DataError, UnknownNameError
 from equipoise.experiment.completion import complete
-from equipoise.experiment.data_source import detect_reader, is_path, parse_data_source
+from equipoise.experiment.data_source import detect_reader, is_path, is_shard_pattern, parse_data_source
 from equipoise.experiment.settings import Experiment, PlugSpec
 
 pytestmark = pytest.mark.usefixtures("working_directory")
@@ -155,3 +155,19 @@ def test_damaged_header_of_an_array_is_one_line(tmp_path: Path, at: int) -> None
     plug = parse_data_source(str(tmp_path / "a.npy"))
     with pytest.raises(DataError, match="npy"):
         catalog.build("data", plug.name, plug.with_options(cache=str(tmp_path / "cache")).options).resolve()
+
+
+@pytest.mark.parametrize(
+    ("word", "is_pattern"),
+    [
+        ("data/set-{0000..0099}.tar", True),
+        ("data/{a,b}.parquet", True),
+        ("*.tar", True),
+        ("data/set-?.tar", True),
+        ("data/set.tar", False),
+        ("data/{set}.tar", False),
+        ("data/*.png", False),
+    ],
+)
+def test_patterns_of_shards_are_recognised(word, is_pattern):
+    assert is_shard_pattern(word) == is_pattern
