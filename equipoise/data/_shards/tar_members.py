@@ -1,6 +1,6 @@
 """Members of a tar file, from its headers alone (POSIX.1-2017, pax; the extensions of GNU tar).
 
-Python's tarfile takes ten times as long, which counts for millions of members.
+Python's tarfile takes three times as long, and keeps every member in memory.
 """
 
 import os
