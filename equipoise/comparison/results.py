@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Literal
 
 from equipoise.comparison import execution, measurements, plan_runs
-from equipoise.comparison.folder import ComparisonFolder
+from equipoise.comparison.folder import ComparisonFolder, JsonContent
 from equipoise.comparison.measurements import Measurement
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import RunSpec
@@ -218,7 +218,7 @@ def read_results(path: Path) -> list[RunResult]:
     return [_from_json(json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def _from_json(line: dict[str, Any]) -> RunResult:
+def _from_json(line: JsonContent) -> RunResult:
     values = {name: NOT_FINITE.get(value, value) for name, value in line.items() if not isinstance(value, dict | list)}
     curve = tuple((int(step), float(score), float(cpu)) for step, score, cpu in line["looks"])
     also = {name: NOT_FINITE.get(value, value) for name, value in line["also"].items()}
