@@ -219,11 +219,16 @@ def read_results(path: Path) -> list[RunResult]:
 
 
 def _from_json(line: JsonContent) -> RunResult:
-    values = {name: NOT_FINITE.get(value, value) for name, value in line.items() if not isinstance(value, dict | list)}
-    curve = tuple((int(step), float(score), float(cpu)) for step, score, cpu in line["looks"])
-    also = {name: NOT_FINITE.get(value, value) for name, value in line["also"].items()}
-    sampling = SamplingCost(**line["sampling"]) if line.get("sampling") else None
-    return RunResult(**{**values, "curve": curve, "also": also, "sampling": sampling})
+    values: JsonContent = {name: _restore(value) for name, value in line.items() if name != "looks"}
+    values["also"] = {name: _restore(value) for name, value in line["also"].items()}
+    values["curve"] = tuple((int(step), float(score), float(cpu)) for step, score, cpu in line["looks"])
+    values["sampling"] = SamplingCost(**line["sampling"]) if line.get("sampling") else None
+    return RunResult(**values)
+
+
+def _restore(value: object) -> object:
+    """Return the number that a text stands for, or the value as it is."""
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _state(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunStatus:
