@@ -20,12 +20,15 @@ from equipoise.core.printing import format_count
 from equipoise.diagnosis.adjustments import Adjustment, adjusted_value
 from equipoise.diagnosis.symptoms import SYMPTOMS, repair_of
 from equipoise.errors import DataError, UnknownNameError
+from equipoise.studio.finding_advice import turned_by
 from equipoise.studio.knob_states import KnobState, knob_states
-from equipoise.studio.responses import json_response
+from equipoise.studio.manual_changes import causes_of, manual_changes
+from equipoise.studio.responses import int_parameter, json_response
 from equipoise.studio.studio import Studio
 
 MOST_SECONDS = 120.0
 NICENESS = 10
+MOST_STEPS = 2**53
 SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
 EVENT_FILES = "tfevents"
 
@@ -46,8 +49,12 @@ def routes(studio: Studio) -> list[Route]:
         if symptom not in SYMPTOMS:
             raise UnknownNameError("symptom", symptom[:40], SYMPTOMS)
         knobs = knob_states(run, run.run.experiment().get("freeze"))
-        changes = advised_changes(symptom, knobs)
-        return json_response({"symptom": symptom, "advice": SYMPTOMS[symptom].advice, "changes": changes})
+        since = int_parameter(request, "since", -1, -1, MOST_STEPS)
+        turned = turned_by(causes_of(manual_changes(run), since)) if since >= 0 else {}
+        held = [knob.name for knob in knobs if knob.name in turned and knob.manual is not None]
+        changes = advised_changes(symptom, knobs, turned)
+        advice = SYMPTOMS[symptom].advice
+        return json_response({"symptom": symptom, "advice": advice, "changes": changes, "release": held})
 
     return [
         Route("/api/diagnose", diagnose, methods=["POST"]),
@@ -117,9 +124,12 @@ def summarize_diagnosis(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def advised_changes(symptom: str, knobs: Sequence[KnobState]) -> list[dict[str, object]]:
+def advised_changes(
+    symptom: str, knobs: Sequence[KnobState], turned: Mapping[str, float] | None = None
+) -> list[dict[str, object]]:
     """Return the first changes of knobs that repair would make for a symptom, of those that act and are not frozen.
 
+    `turned`: by how much knobs were changed by hand before; none of them is changed further in that direction.
     Empty if the symptom has no repair, or if all its changes are in effect already.
     """
     repair, states = repair_of(symptom), {knob.name: knob for knob in knobs if knob.acts and not knob.frozen}
@@ -132,7 +142,9 @@ def advised_changes(symptom: str, knobs: Sequence[KnobState]) -> list[dict[str, 
         changes = [
             (name, value)
             for name, value in values.items()
-            if value != states[name].value and not _contradicts(symptom, name, value - states[name].value)
+            if value != states[name].value
+            and not _contradicts(symptom, name, value - states[name].value)
+            and not (value - states[name].value) * (turned or {}).get(name, 0.0) > 0
         ]
         if changes:
             return [{"knob": name, "from": states[name].value, "to": value} for name, value in changes]

@@ -28,14 +28,19 @@ def describe_manual_changes(turns: list[TurnRow]) -> str:
     return ", ".join(texts + more) or "none"
 
 
+def causes_of(turns: list[TurnRow], since: int) -> list[TurnRow]:
+    """Return the changes by hand shortly before a finding that began at step `since`: the latest of each knob."""
+    reach = max(LEAST_REACH, REACH_SHARE * since)
+    latest = {turn.knob: turn for turn in turns if 0 <= since - turn.step <= reach}
+    return sorted(latest.values())[-MOST_CAUSES:][::-1]
+
+
 def describe_causes(turns: list[TurnRow], since: int) -> list[str]:
-    """Say which changes by hand came shortly before a finding that began at step `since`; the latest of each knob.
+    """Say which changes by hand came shortly before a finding that began at step `since`.
 
     "lr_d was set by hand from 0.00117 to 0.006 (× 5.1) at step 900, 50 steps before"
     """
-    reach = max(LEAST_REACH, REACH_SHARE * since)
-    latest = {turn.knob: turn for turn in turns if 0 <= since - turn.step <= reach}
-    return [_describe_cause(turn, since - turn.step) for turn in sorted(latest.values())[-MOST_CAUSES:][::-1]]
+    return [_describe_cause(turn, since - turn.step) for turn in causes_of(turns, since)]
 
 
 def _describe_cause(turn: TurnRow, distance: int) -> str:

@@ -55,7 +55,9 @@ def routes(studio: Studio) -> list[Route]:
         return json_response(series_of(studio.runs.open(request.path_params["run"]), request))
 
     def show_timeline(request: Request) -> Response:
-        return json_response(read_timeline(studio.runs.open(request.path_params["run"])))
+        name = request.path_params["run"]
+        is_running = studio.runs.row(name).state == "running"
+        return json_response(read_timeline(studio.runs.open(name), is_running=is_running))
 
     def show_events(request: Request) -> Response:
         log, kind = studio.runs.open(request.path_params["run"]).log, request.query_params.get("kind")

@@ -11,7 +11,9 @@ from equipoise.runs.log_lines import TurnRow
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EventLine
 from equipoise.runs.run_index import LiveRun
 from equipoise.runs.run_rows import findings_of
-from equipoise.studio.manual_changes import describe_causes, describe_change, manual_changes
+from equipoise.studio.finding_advice import advise_after_changes
+from equipoise.studio.knob_states import manual_values
+from equipoise.studio.manual_changes import causes_of, describe_causes, describe_change, manual_changes
 
 MOST_TURNS = 2000
 MOST_FINDINGS = 500
@@ -19,15 +21,16 @@ MOST_FINDINGS = 500
 the most severe."""
 
 
-def read_timeline(run: LiveRun) -> dict[str, object]:
-    """Return the timeline as JSON values. Raises RunError if the log cannot be read."""
+def read_timeline(run: LiveRun, *, is_running: bool = False) -> dict[str, object]:
+    """Return the timeline as JSON values; advice depends on whether the run goes on. Raises RunError without a log."""
     log = run.log
     try:
         with log.lock:
             periods = run.findings.read()
             severe = sorted(periods, key=lambda period: -period.severity)[:MOST_FINDINGS]
             changes = manual_changes(run)
-            findings = [_finding(run, period, changes) for period in sorted(severe, key=lambda period: period.since)]
+            ordered = sorted(severe, key=lambda period: period.since)
+            findings = [_finding(run, period, changes, is_running) for period in ordered]
             turns = _turns(run)
     except OSError as error:
         raise RunError(f"{log.path} cannot be read: {error.strerror or error}") from error
@@ -69,15 +72,18 @@ def describe_finding(symptom: str, evidence: Mapping[str, object]) -> dict[str, 
     }
 
 
-def _finding(run: LiveRun, period: FindingPeriod, changes: list[TurnRow]) -> dict[str, object]:
+def _finding(run: LiveRun, period: FindingPeriod, changes: list[TurnRow], is_running: bool) -> dict[str, object]:
     try:
         findings = findings_of(run.log.reading(period.row).get("health"))
     except ValueError:
         findings = []
     evidence = next((finding.evidence for finding in findings if finding.symptom == period.symptom), {})
+    words, causes = describe_finding(period.symptom, evidence), causes_of(changes, period.since)
+    undone, held = causes if period.severity > 0 else [], manual_values(run) if causes else {}
     return {
         "symptom": period.symptom,
-        **describe_finding(period.symptom, evidence),
+        **words,
+        "advice": advise_after_changes(str(words["advice"]), undone, held, is_running=is_running),
         "causes": describe_causes(changes, period.since),
         "severity": period.severity,
         "since": period.since,

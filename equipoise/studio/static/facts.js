@@ -38,7 +38,8 @@ export function createHealth(clock, requests) {
   function finding(item) {
     const done = timeline?.remedies.filter((remedy) => remedy.symptom === item.symptom && remedy.step >= item.since
       && remedy.step <= clock.step) ?? [];
-    const running = details?.row.state === "running", best = timeline?.checkpoints.findLast(({ best, present }) => best && present);
+    const running = details?.row.state === "running", byHand = item.causes.length > 0;
+    const best = timeline?.checkpoints.findLast(({ best, present }) => best && present);
     return h("article", { class: item.severity >= 0.66 ? "finding severe" : "finding" },
       h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label,
         h("small", { class: "muted" },
@@ -47,23 +48,26 @@ export function createHealth(clock, requests) {
       item.causes.map((cause) => h("p", {}, h("b", {}, "Before it: "), `${cause}.`)),
       done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map(remedyText)),
       item.advice && h("p", { class: "muted" }, h("b", {}, "Advice: "), item.advice),
-      best && h("p", {}, continueLink(requests.id, best.step, item.symptom,
-        `Continue from the best checkpoint, step ${number(best.step)}, with this advice`)),
-      running && item.until === null && adviceButtons(item.symptom));
+      running && item.until === null && adviceButtons(item),
+      best && h("p", {}, continueLink(requests.id, best.step, byHand ? "" : item.symptom,
+        `Continue from the best checkpoint, step ${number(best.step)}, with${byHand ? "out changes by hand" : " this advice"}`)),
+      byHand && twinLink(requests.id));
   }
 
   /**
-   * Buttons that hold the knobs which repair would change, loaded when the finding is shown.
-   * @param {string} symptom
+   * Buttons that release the knobs which a person turned before, and hold those which repair would change, loaded when
+   * the finding is shown.
+   * @param {TimelineFinding} item
    */
-  function adviceButtons(symptom) {
+  function adviceButtons({ symptom, since }) {
     const place = h("div", { class: "toolbar" });
-    get(runPath(requests.id, "/advice"), { symptom }).then(({ changes }) => {
-      fill(place, /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) =>
-        h("button", { type: "button", class: "small",
-        title: "Hold the knob at this value until you release it",
+    get(runPath(requests.id, "/advice"), { symptom, since }).then(({ changes, release }) => {
+      fill(place, /** @type {string[]} */ (release).map((knob) =>
+        h("button", { type: "button", class: "small primary", onclick: () => requests.release(knob) }, `Release ${knob}`)),
+      /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) =>
+        h("button", { type: "button", class: "small", title: "Hold the knob at this value until you release it",
           onclick: () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null) },
-      `Set ${knob} from ${number(from)} to ${number(to)}`)));
+        `Set ${knob} from ${number(from)} to ${number(to)}`)));
     }, () => {});
     return place;
   }
@@ -75,6 +79,10 @@ export function createHealth(clock, requests) {
     destroy: unsubscribe,
   };
 }
+
+/** @param {string} id */
+const twinLink = (id) => h("a", { class: "button", href: `#/start?from=${encodeURIComponent(id)}&twin=1` },
+  "Start the twin without changes by hand");
 
 /** What repair did, in a sentence. @param {Remedy} remedy */
 function remedyText({ step, why, rung, restored }) {
@@ -107,8 +115,7 @@ export function createFacts(id) {
   /** @param {RunDetails} details */
   function update({ row, settings, command, warnings: texts, files, facts, skipped, last_log: output }) {
     fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem),
-      row.manual && h("a", { class: "button", href: `#/start?from=${encodeURIComponent(id)}&twin=1` },
-        "Start the twin without changes by hand"));
+      row.manual && twinLink(id));
     fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
       h("button", { type: "button", class: "small",
         onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),
