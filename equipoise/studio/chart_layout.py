@@ -18,9 +18,13 @@ class ChartFamily:
     note: str = ""
 
 
+RANK = (
+    "1: D can tell fakes (held-out reals) from reals, 0: it cannot, "
+    "below 0: it takes fakes for reals, more often than chance would"
+)
 FAMILIES = (
     ChartFamily("Balance", "Loss", "loss_[gd]"),
-    ChartFamily("Balance", "Rank", "rank_.*", (-1, 1), "0: D cannot tell fakes (held-out reals) from reals, 1: it can"),
+    ChartFamily("Balance", "Rank", "rank_.*", (-1, 1), RANK),
     ChartFamily("Balance", "D(x)", "probability_.*|accuracy_d", (0, 1), "how likely D takes a picture for real"),
     ChartFamily("Balance", "Gradient norm", "gradient_norm_.*"),
     ChartFamily("Details", "Adversarial loss", "adversarial_[gd]|ideal_d"),

@@ -55,6 +55,7 @@ def test_charts_settings_and_events_are_texts(browser: Browser) -> None:
     charts = {chart["title"]: chart for chart in run["charts"]}
     labels = [line["label"] for line in charts["Rank"]["lines"]]
     assert (charts["Rank"]["section"], charts["Rank"]["range"]) == ("Balance", [-1, 1])
+    assert "below 0: it takes fakes for reals" in charts["Rank"]["note"]
     assert {"train fake", "train held out"} >= set(labels)
     assert charts["coverage:samples"]["note"].endswith("is better")
     assert ["model.name", "mlp"] in run["settings"]
