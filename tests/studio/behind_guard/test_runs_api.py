@@ -312,7 +312,7 @@ def test_a_run_that_has_not_started(root: Path, browser: Browser) -> None:
     assert browser.get(f"{RUNS}/ring").json["knobs"] == []
     assert browser.get(f"{RUNS}/ring/series?names=loss_g,lr_d").json == {"x": [], "steps": [], "series": {}}
     assert browser.get(f"{RUNS}/ring/timeline").json["turns"] == []
-    assert browser.get(f"{RUNS}/ring/events").json == {"events": []}
+    assert browser.get(f"{RUNS}/ring/events").json == {"events": [], "texts": []}
 
 
 def test_texts_are_text(root: Path, browser: Browser) -> None:
