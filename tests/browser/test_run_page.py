@@ -164,6 +164,19 @@ def test_a_run_that_ended_offers_to_resume(open_page) -> None:
     assert page.locator("[data-knob=lr_g]").get_by_role("slider").is_disabled()
 
 
+def test_a_run_that_ended_takes_tags_and_a_note(open_page, runs: Path) -> None:
+    page = open_page("#/run/done")
+    page.get_by_role("button", name="Tags and note").click()
+    page.get_by_label("Tags, with").fill("baseline")
+    page.get_by_label("Note", exact=True).fill("<b>lr_d</b> was too low")
+    page.get_by_role("button", name="Save").click()
+    page.locator(".run-note").get_by_text("<b>lr_d</b> was too low").wait_for()
+    page.locator("h1 ~ .chip", has_text="baseline").wait_for()
+    stored = runs / "done" / "annotations.json"
+    assert json.loads(stored.read_text())["tags"] == ["baseline"]
+    stored.unlink()
+
+
 def test_unknown_run(open_page) -> None:
     page = open_page("#/run/nothing-here")
     assert "nothing-here" in page.get_by_role("alert").inner_text()
@@ -179,6 +192,7 @@ def test_samples_that_are_texts(open_page, runs: Path) -> None:
             (folder / "samples" / f"step-{step:08}.txt").write_text(f"{words} text\nanother\n")
             line = {"event": "sampled", "step": step, "images": step, "samples": f"samples/step-{step:08}.txt"}
             log.write(json.dumps(line) + "\n")
+        log.write(json.dumps({"event": "resumed", "step": 20, "images": 20}) + "\n")  # a lane of the timeline
     page = open_page("#/run/texts")
     page.get_by_text("<img src=x> second text").wait_for()
     assert page.get_by_role("list", name="Samples of step 20").locator("li").count() == 2

@@ -42,8 +42,7 @@ export function createHealth(clock, requests) {
     const best = timeline?.checkpoints.findLast(({ best, present }) => best && present);
     return h("article", { class: item.severity >= 0.66 ? "finding severe" : "finding" },
       h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label,
-        h("small", { class: "muted" },
-          ` since step ${number(item.since)}, ${severityText(item.severity)}`)),
+        h("small", { class: "muted" }, ` since step ${number(item.since)}, ${severityText(item.severity)}`)),
       h("p", {}, item.evidence),
       item.causes.map((cause) => h("p", {}, h("b", {}, "Before it: "), `${cause}.`)),
       done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map(remedyText)),

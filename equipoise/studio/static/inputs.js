@@ -2,7 +2,18 @@
  * Inputs that several views use: a slider with its number, a text to copy, a place to drop a file.
  * @module
  */
-import { fill, h, notify } from "./dom.js";
+import { field, fill, h, notify, openForm } from "./dom.js";
+
+/**
+ * A form for the tags and the note of a run.
+ * @param {Row} row
+ * @param {(change: {tags: string[], note: string}) => void} onsave
+ */
+export function openTags({ id, tags, note }, onsave) {
+  const words = h("input", { type: "text", value: tags.join(", ") }), text = h("textarea", { value: note });
+  openForm(`Tags and note of ${id}`, [field("Tags, with commas between", words), field("Note", text)], "Save",
+    () => onsave({ tags: words.value.split(",").map((tag) => tag.trim()).filter(Boolean), note: text.value }));
+}
 
 /**
  * Call `action` once, `pause` milliseconds after the last call.

@@ -5,6 +5,7 @@
  */
 import { get, post, runPath } from "./api.js";
 import { continueLink, field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
+import { openTags } from "./inputs.js";
 
 const TICKS = 1000;
 
@@ -186,8 +187,7 @@ export function createKnobs(requests) {
     update(knobs, { state, step }) {
       const acting = knobs.filter((knob) => knob.acts), running = state === "running";
       for (const knob of acting) {
-        if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name,
-          row); list.append(row.element); }
+        if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name, row); list.append(row.element); }
         rows.get(knob.name)?.update(knob, running);
       }
       fill(note, !acting.length ? "The run has not said yet which knobs act." : running
@@ -202,8 +202,10 @@ export function createActions(id, requests) {
   const ask = (/** @type {string} */ action, /** @type {string} */ text) =>
     h("button", { type: "button", "data-action": action, onclick: () => requests.send({ action }, text) }, text);
   const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"),
-    ask("save", "Save now"),
-    h("button", { type: "button", onclick: () => openNote(requests) }, "Note …"), ask("stop", "Stop"));
+    ask("save", "Save now"), ask("stop", "Stop"));
+  const note = h("button", { type: "button", onclick: () => (row.state === "running" ? openNote(requests) : openTags(row, annotate)) });
+  const annotate = (/** @type {{tags: string[], note: string}} */ change) =>
+    post(runPath(id, "/annotations"), change).then(requests.onchange, (error) => notifyError(error, `${id}: not saved. `));
   const resume = h("button", { type: "button", onclick: () => openResume(id, row, kept) }, "Resume");
   /** @type {Row} */
   let row;
@@ -211,13 +213,14 @@ export function createActions(id, requests) {
   let kept = [];
   const waiting = h("span", { class: "muted", role: "status" });
   return {
-    element: h("div", { class: "toolbar" }, live, resume, waiting),
+    element: h("div", { class: "toolbar" }, live, note, resume, waiting),
     /** @param {Row} next @param {number[]} checkpoints steps of those that are kept */
     update(next, checkpoints) {
       [row, kept] = [next, checkpoints];
       const { state } = row;
       const running = state === "running";
       live.hidden = !running;
+      fill(note, running ? "Note …" : "Tags and note …");
       resume.hidden = running || state === "damaged";
       resume.classList.toggle("primary", state !== "finished");
       const actions = requests.waiting.filter((item) => !item.knob).map((item) => item.action);

@@ -27,7 +27,7 @@ export async function mount(root, { id, query }) {
     facts = createFacts(id);
   const bar = createClockBar(clock, () => samples.steps);
   const title = h("div", { class: "title" }, h("h1", {}, id)), summary = h("p", { class: "muted summary" }),
-    progress = h("progress", { "aria-label": "Progress of the run" });
+    note = h("p", { class: "run-note" }), progress = h("progress", { "aria-label": "Progress of the run" });
   /** @type {RunDetails | null} */
   let details = null;
   let refused = -1;
@@ -40,7 +40,7 @@ export async function mount(root, { id, query }) {
     h("div", { class: "title" }, title, h("span", { class: "grow" }), actions.element),
     h("div", { class: "title" }, summary, h("span", { class: "grow" }),
       h("nav", { "aria-label": "Views of this run", class: "subnav" },
-        Object.entries(links).map(([text, href]) => h("a", { href: `#/${href}` }, text)))), progress),
+        Object.entries(links).map(([text, href]) => h("a", { href: `#/${href}` }, text)))), note, progress),
   bar.element,
   h("div", { class: "run-grid" }, h("div", { class: "stack side" }, samples.element, health.element),
     h("div", { class: "stack" }, timeline.element, curves.element),
@@ -50,7 +50,9 @@ export async function mount(root, { id, query }) {
     if (!details) return;
     const { row } = details;
     fill(title, h("h1", {}, id), badge(row.state), row.verdict && badge(row.verdict),
-      row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"));
+      row.manual && h("span", { class: "chip", title: "A person changed knobs of this run" }, "✎ manual"),
+      row.tags.map((tag) => h("span", { class: "chip" }, tag)));
+    fill(note, row.note && [h("b", {}, "Note: "), row.note]);
     fill(summary, [row.model, row.data, row.controller].filter(Boolean).join(" · "),
       ` · step ${number(row.step)} of ${number(row.steps)}, ${number(row.images)} images, ${duration(row.seconds)}`,
       row.best && ` · best ${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}`,
@@ -120,17 +122,14 @@ export async function mount(root, { id, query }) {
  */
 function createClockBar(clock, stops) {
   let timer = 0;
-  const slider = h("input",
-    { type: "range", min: 0, id: "clock", "aria-label": "Step",
-      oninput: () => clock.update({ step: Number(slider.value) }) });
-  const box = h("input",
-    { type: "number", min: 0, "aria-label": "Step, number",
-      onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
+  const slider = h("input", { type: "range", min: 0, id: "clock", "aria-label": "Step",
+    oninput: () => clock.update({ step: Number(slider.value) }) });
+  const box = h("input", { type: "number", min: 0, "aria-label": "Step, number",
+    onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
   const last = h("span", { class: "muted nowrap" });
   const play = h("button", { type: "button", class: "play", onclick: toggle });
-  const follow = h("button",
-    { type: "button", class: "small", onclick: () => clock.update({ follow: !clock.state.follow }),
-      title: "Stay at the newest step" }, "Follow");
+  const follow = h("button", { type: "button", class: "small", title: "Stay at the newest step",
+    onclick: () => clock.update({ follow: !clock.state.follow }) }, "Follow");
   const element = h("section", { class: "clock-bar", "aria-label": "Clock" }, play,
     h("label", { for: "clock" }, "Step"), slider, box, last, follow,
     h("small", { class: "muted hint" }, "← → samples, space plays, + − 0 zoom"));

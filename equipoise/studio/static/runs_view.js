@@ -3,8 +3,9 @@
  * @module
  */
 import { coalesce, get, onNews, post, runPath } from "./api.js";
-import { ago, badge, bytes, duration, field, fill, h, isCovered, notify, notifyError, number, openForm, segmented, setAttributes,
+import { ago, badge, bytes, duration, fill, h, isCovered, notify, notifyError, number, segmented, setAttributes,
   setChildren } from "./dom.js";
+import { openTags } from "./inputs.js";
 
 /**
  * @typedef {object} Column
@@ -131,7 +132,7 @@ export async function mount(root, { query }) {
     return h("tr", { class: "opens", onclick: open }, h("td", {}, box), Object.keys(COLUMNS).map(() => h("td")),
       h("td", { class: "right nowrap" },
       h("button", { type: "button", class: "quiet small", "aria-label": `Tags and note of ${id}`,
-        title: "Tags and note", onclick: () => edit(current()) }, "✎"),
+        title: "Tags and note", onclick: () => openTags(current(), (change) => annotate(current(), change)) }, "✎"),
       h("button", { type: "button", class: "quiet small archive",
         onclick: () => annotate(current(), { archived: !current().archived }) })));
   }
@@ -174,15 +175,6 @@ export async function mount(root, { query }) {
       if (change.archived) notify(`${row.id} is archived; its files stay.`, { action: ["Undo", () => annotate(row, { archived: false })] });
       await load();
     } catch (error) { notifyError(error, `${row.id}: not saved. `); }
-  }
-
-  /** @param {Row} row */
-  function edit(row) {
-    const tags = h("input", { type: "text", value: row.tags.join(", ") }), note = h("textarea", { value: row.note });
-    openForm(`Tags and note of ${row.id}`, [field("Tags, with commas between", tags), field("Note", note)],
-      "Save", () => {
-      annotate(row, { tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean), note: note.value });
-    });
   }
 
   async function load() {
