@@ -168,7 +168,7 @@ def test_options_that_are_wrong(
 
 def test_no_folder(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no folder" in fails(capsys, root / "none")
-    assert "there is no folder" in fails(capsys, root / "ring" / "events.jsonl")
+    assert "is a file; give a folder of runs" in fails(capsys, root / "ring" / "events.jsonl")
 
 
 def test_without_the_extra(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
