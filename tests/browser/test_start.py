@@ -68,6 +68,18 @@ def test_preview_start_and_error(open_page) -> None:
     ]
 
 
+def test_what_was_sent_is_not_checked_again(open_page) -> None:
+    page, previews = open_form(open_page)
+    page.route("**/api/runs", lambda route: None if route.request.method == "POST" else route.continue_())
+    control(page, "batch size").fill("0")  # its check would start half a second later
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("Starting the process").wait_for()
+    page.wait_for_timeout(800)
+    assert len(previews) == 1
+    assert page.locator("form [role=alert]:visible").count() == 0
+    assert page.get_by_role("button", name="Start", exact=True).is_disabled()
+
+
 def test_duplicate_begins_with_the_settings_of_a_run(open_page) -> None:
     page, previews = open_form(open_page, "#/start?from=done")
     assert previews[0]["steps"] == 400

@@ -69,11 +69,12 @@ function createForm(catalog, values) {
     result.setAttribute("aria-busy", "true");
     /** @type {Preview} */
     const preview = await post("/api/preview", values, signal);
+    if (ended) return;
     if (preview.error) return fail(preview.error);
     clear();
     result.removeAttribute("aria-busy");
     fill(result, previewOf(preview));
-  }, (error) => fail(error.message));
+  }, (error) => { if (!ended) fail(error.message); });
   const preview = debounce(() => { if (!ended) load(undefined); }, 500);
 
   /** A place for the error of a setting. @param {string} name */
@@ -178,13 +179,15 @@ function createForm(catalog, values) {
   /** @param {Event} event */
   const start = async (event) => {
     event.preventDefault();
-    button.disabled = true;
+    clear();
+    button.disabled = ended = true; // what was sent is not checked again: its name is taken from now on
     changed = "start";
     try {
       fill(status, "Starting the process… This takes up to a minute.");
       location.hash = `#/run/${encodeURIComponent((await post("/api/runs", values)).id)}`;
     } catch (error) {
       fill(status);
+      ended = false;
       fail(/** @type {Error} */ (error).message);
     }
   };
