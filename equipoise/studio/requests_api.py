@@ -8,6 +8,7 @@ from equipoise.core.requests import RunRequest, parse_request
 from equipoise.errors import RunError, resume_command
 from equipoise.runs.knob_checks import check_knob
 from equipoise.runs.requests import waiting_requests, write_request
+from equipoise.studio.progress_words import describe_progress
 from equipoise.studio.responses import Body, json_response, read_body
 from equipoise.studio.studio import Studio
 
@@ -39,7 +40,9 @@ def routes(studio: Studio) -> list[Route]:
         is_repeated = wanted.action == "stop" and any(old.action == "stop" for old in waiting_requests(run.folder))
         if is_repeated and studio.launcher.terminate(run.folder):
             return json_response({"request": None, "signal": "SIGTERM"}, 202)
-        return json_response({"request": write_request(run.folder, wanted)}, 202)
+        request_id = write_request(run.folder, wanted)
+        words = describe_progress(studio.runs.open(name), studio.runs.row(name))
+        return json_response({"request": request_id, "next": words["next"]}, 202)
 
     def list_waiting(request: Request) -> Response:
         waiting = waiting_requests(studio.runs.run(request.path_params["run"]).folder)

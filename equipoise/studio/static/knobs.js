@@ -56,9 +56,9 @@ export class Requests {
    */
   async send(body, text, undo) {
     try {
-      const { request } = await post(runPath(this.id, "/requests"), body);
+      const { request, next } = await post(runPath(this.id, "/requests"), body);
       this.waiting = [...this.waiting, { request, ...body }];
-      notify(`${text}: ${this.next}`, undo && { action: ["Undo", undo] });
+      notify(`${text}: ${next || this.next}`, undo && { action: ["Undo", undo] });
       this.onchange();
     } catch (error) {
       notifyError(error, `${text}: not sent. `);

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from equipoise.pilot.pilot import EAGER, SENSE_EVERY
 from equipoise.runs.run_index import RunIndex
 from equipoise.studio.manual_changes import describe_causes, describe_manual_changes, manual_changes
-from equipoise.studio.progress_words import describe_progress
+from equipoise.studio.progress_words import DEFAULT_INTERVAL, EVERY_STEP_UP_TO, describe_progress
 from equipoise.studio.studio import Studio
 
 from .conftest import Browser
@@ -41,13 +42,21 @@ def test_the_progress_of_a_run_in_words(root: Path, studio: Studio) -> None:
     run, row = RunIndex(root).open("ring"), studio.runs.row("ring")
     assert describe_progress(run, row) == {"next": "", "left": ""}
     steps, seconds = run.log.readings.steps, run.log.readings.seconds
-    steps[-2:], seconds[-20:] = array("q", [30, 40]), array("d", np.linspace(0, 1000, 20))
-    start = steps[-20]
-    running = dataclasses.replace(row, state="running", step=40, steps=40 + (40 - start), updated=1000.0)
-    words = describe_progress(run, running, now=1000.0 + 1000 / (40 - start))
-    assert words["next"].startswith("at step 50, in about ")
-    assert words["left"] == "about 17 min 0 s left"
-    assert describe_progress(run, running, now=9e9)["next"] == "at step 50, in a moment"
+    steps[-20:], seconds[-20:] = array("q", range(200, 1200, 50)), array("d", np.linspace(0, 950, 20))
+    running = dataclasses.replace(row, state="running", step=1150, steps=2150, updated=1000.0)
+    words = describe_progress(run, running, now=1010.0)
+    assert words == {"next": "at step 1,200, in about 40 s", "left": "about 17 min 0 s left"}
+    assert describe_progress(run, running, now=9e9)["next"] == "at step 1,200, in a moment"
+
+
+def test_the_next_reading_is_that_of_the_run(root: Path, studio: Studio) -> None:
+    assert (EVERY_STEP_UP_TO, DEFAULT_INTERVAL) == (EAGER, SENSE_EVERY)
+    run, row = RunIndex(root).open("ring"), studio.runs.row("ring")
+    run.log.readings.seconds[-2:] = array("d", [1.0, 2.0])
+    for last, following in (((98, 99), 100), ((99, 100), 150), ((100, 150), 200), ((120, 140), 160)):
+        run.log.readings.steps[-2:] = array("q", last)
+        words = describe_progress(run, dataclasses.replace(row, state="running", step=last[1]))
+        assert words["next"].startswith(f"at step {following}, "), last
 
 
 def test_charts_settings_and_events_are_texts(browser: Browser) -> None:
