@@ -19,7 +19,8 @@ def test_finding_and_one_click(open_page, runs) -> None:
     page.get_by_label("Or paste its lines").fill("step 1 loss_D 0.1 loss_G 2")
     page.get_by_text("1 symptom; 150 readings").wait_for()
     text = page.inner_text("main")
-    for words in ("discriminator overpowering", "severity 80 %, since step 200", "rank_train_fake 0.97", "Lower lr_d."):
+    severity = "severity 80 % (how bad, not how certain), since step 200"
+    for words in ("discriminator overpowering", severity, "rank_train_fake 0.97", "Lower lr_d."):
         assert words in text, words
     advice = {"changes": [{"knob": "lr_d", "from": 2e-4, "to": 1e-4}]}
     page.route("**/api/runs/live/advice*", lambda route: route.fulfill(json=advice))

@@ -25,7 +25,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 KNOBS = [*AdversarialKnobs.ranges()]
 NAME_IN_COMMAND = {
     **{"image_folder": "photographs", "csv_windows": "windows", "paired_folder": "pairs", "unpaired_folders": "apart"},
-    **{"text_lines": "my.txt", "audio_folder": "sounds"},
+    **{"text_lines": "my.txt", "audio_folder": "sounds", "image_shards": '"data/train-{0000..0099}.tar"'},
 }
 """Data sets of the user's files: the folder or file that the command of their page names."""
 
@@ -173,7 +173,7 @@ def test_run_folder_has_the_documented_files_and_events(reference: ModuleType, t
         pass
     kinds = {cls.__name__.lower(): cls for cls in reference.program.logged_events()}
     lines = [line for name in ("run", "diverged") for line in equipoise.Run(tmp_path / name)._all_lines()]
-    assert {line["event"] for line in lines} == kinds.keys()
+    assert {line["event"] for line in lines} == kinds.keys() - {"skipped"}, "no file of these data is damaged"
     for line in lines:
         fields = {"event", "step", "images", *reference.program.event_fields(kinds[line["event"]])}
         assert set(line) == fields, line["event"]
