@@ -149,7 +149,7 @@ export function createSamples(id, clock) {
     neighbours.hidden = true;
     loadNeighbours(url(runPath(id, "/neighbours"), { step: item.step, index: selected }));
     fill(close, h("header", { class: "toolbar" }, h("h3", {}, `Sample ${selected}`), h("span", { class: "grow" }),
-      h("a", { class: "button small", href: `#/explore/${encodeURIComponent(id)}?step=${item.step}&index=${selected}` }, "Explore"),
+      h("a", { class: "button small", href: `#/explore/${encodeURIComponent(id)}?step=${item.step}` }, "Explore this step"),
       h("button", { type: "button", class: "quiet small", "aria-label": "Close", onclick: () => select(-1) }, "✕")),
     h("small", { class: "muted" }, "The same latent over time"),
     h("div", { class: "strip" },
