@@ -2,7 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ DISTANCES = {
 TRAINED_WITH = {"kd_efficientnet_lite0": "projected"}
 """Distance -> start of the names of arms that see through its network: not counted for them."""
 TILE, COLUMNS = 64, 8
-FINAL_MINUTES = 2.5
-"""Budget of the runs that the answer counts."""
+FINAL_MINUTES, LONG_MINUTES = 2.5, 20.0
+"""Budgets from which on the answer counts runs, and from which on pairs have a picture of their own."""
 
 Line = Mapping[str, Any]
 Key = tuple[str, str, float, int]
@@ -160,11 +161,11 @@ def draw_samples(
     sheet.quantize(256).save(path, optimize=True)
 
 
-def draw_pairs(runs: Mapping[tuple[Key, str], Line], arm: str, cache: Path, path: Path) -> None:
-    """Write a picture: per pair of the answer two rows of samples of `default`, left, and of an arm, right."""
+def draw_pairs(keys: Sequence[Key], arm: str, cache: Path, path: Path) -> None:
+    """Write a picture: per pair two rows of samples of `default`, left, and of an arm, right."""
     from PIL import Image, ImageDraw
 
-    keys = sorted((k for k in pairs(runs, arm) if k[2] >= FINAL_MINUTES), key=lambda k: list(SETS).index(k[0]))
+    keys = sorted(keys, key=lambda k: list(SETS).index(k[0]))
     width, height, label = COLUMNS * TILE, 2 * TILE, 14
     sheet = Image.new("RGB", (2 * width + 8, max(1, len(keys)) * (height + label)), "white")
     for row, (name, size, minutes, seed) in enumerate(keys):
@@ -223,14 +224,18 @@ def write_page(results: Results, cache: Path, out: Path, arm: str, notes: Sequen
     parts = []
     for minutes in budgets:
         parts += [f"## {minutes:g} CPU minutes", run_table(runs, minutes)]
-    draw_pairs(runs, arm, cache, out / "photographs_pairs.png")
+    keys = [k for k in pairs(runs, arm) if k[2] >= FINAL_MINUTES]
+    short, long = ([k for k in keys if (k[2] >= LONG_MINUTES) == is_long] for is_long in (False, True))
+    if_complete(lambda: draw_pairs(short, arm, cache, out / "photographs_pairs.png"))
+    if_complete(lambda: draw_pairs(long, arm, cache, out / "photographs_long.png"))
     pictures = ["Former default left, winner right:", "![samples of both](photographs_pairs.png)"]
+    pictures += ["The same after 20 minutes:", "![samples of both after 20 minutes](photographs_long.png)"]
     for name in ("sprites", "landscapes"):
         where = max(
             (k for k, _ in runs if k[0] == name and k[1] == "500"), key=lambda k: count_arms(runs, k), default=None
         )
         if where:
-            draw_samples(runs, where, list(ARMS), cache, out / f"photographs_{name}.png")
+            if_complete(partial(draw_samples, runs, where, list(ARMS), cache, out / f"photographs_{name}.png"))
             text = f"{name}, {where[1]} pictures, {where[2]:g} CPU minutes"
             pictures += [f"{text[0].upper()}{text[1:]}:", f"![samples of {text}](photographs_{name}.png)"]
     write(
@@ -252,6 +257,14 @@ def write_page(results: Results, cache: Path, out: Path, arm: str, notes: Sequen
         "## Arms",
         arm_table(costs),
     )
+
+
+def if_complete(draw: Callable[[], None]) -> None:
+    """Draw a picture; if samples of it are not in the cache, as on another computer, keep the one that exists."""
+    try:
+        draw()
+    except FileNotFoundError as error:
+        print(f"a picture is kept as it is: there is no {error.filename}")
 
 
 def count_arms(runs: Mapping[tuple[Key, str], Line], where: Key) -> int:
