@@ -213,9 +213,9 @@ def main() -> None:
         f"# {args.images:,} images in shards",
         results.provenance([item]),
         f"{args.images:,} PNG files of {SIDE} x {SIDE} pixels in {args.shards} .tar files, "
-        f"{result['bytes'] / 1e9:.2f} GB; batch size {BATCH}, one thread. The machine was shared with other work: CPU "
-        "seconds hold on a quiet one, seconds in brackets and images per second are those of that hour. Memory is "
-        "that above what `import torch` takes. How it works: [large data](../docs/how-to/large-data.md).",
+        f"{result['bytes'] / 1e9:.2f} GB; batch size {BATCH}, one thread. Seconds in brackets and images per "
+        "second depend on what else the machine does, CPU seconds little. Memory is that above what `import torch` "
+        "takes. How it works: [large data](../docs/how-to/large-data.md).",
         table(("what", "result"), rows(item, result)),
         f"Batches drawn by the process that trains (0) and by others for it (`--data-workers`), {ROUNDS} rounds of "
         f"{ROUND_BATCHES} batches in turn, the fastest one of each; {os.cpu_count()} cores.",

@@ -17,7 +17,7 @@ SHARERS = 2
 STEPS = {"cpu": 6, "cuda": 400}
 PLAN = """
 seeds = [0, 1]
-evaluations = 1
+evaluations = 2
 samples = 64
 [arms.fixed]
 [tasks.emoji]
@@ -96,7 +96,7 @@ def compare_processes(settings: Settings, model: str, size: int, on: str) -> Val
             command += ["--on", on, *(["--gpus-per-run", str(1 / SHARERS)] if kind == "cuda" else [])] if on else []
             finished = subprocess.run(command, capture_output=True, text=True)
             if finished.returncode not in (0, 3):
-                raise RuntimeError(finished.stderr.strip().splitlines()[-1])
+                raise RuntimeError((finished.stderr.strip() or finished.stdout.strip()).splitlines()[-1])
             values = json.loads(finished.stdout.splitlines()[-1])
             result |= {f"seconds_{count}": round(values["seconds"], 1), f"done_{count}": values["done"]}
             result |= {f"failed_{count}": values["failed"]}
