@@ -80,8 +80,9 @@ def tar_header(name: str, size: int) -> bytes:
 
 def run_part(item: Item) -> Result:
     """Measure one part in this process."""
-    import torch  # noqa: F401
+    import torch
 
+    torch.set_num_threads(1)
     before = memory("VmRSS")
     from equipoise.data.image_shards import ImageShards
 

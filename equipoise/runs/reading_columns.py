@@ -130,9 +130,9 @@ def _parse_part(lines: Sequence[bytes], name: str) -> list[Item]:
         hint = max(0, start - MARGIN)
         parts.append(line[start + size : line.find(end, start)] if start >= 0 else b"")
     try:
-        items = from_json(b"[" + b",".join(parts) + b"]", cache_strings="keys")
+        items: list[Item] = from_json(b"[" + b",".join(parts) + b"]", cache_strings="keys")
         if len(items) == len(lines):
-            return items  # type: ignore[no-any-return]
+            return items
     except ValueError:
         pass
     return [_parse_whole(line, name) for line in lines]

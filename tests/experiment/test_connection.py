@@ -1,4 +1,4 @@
-"""What a process of a run knows about the others: who has ended, who says so, and when to end without being asked."""
+"""What a process of a run knows about the others: who has ended, who says so, and when to end without a request."""
 
 import os
 import subprocess

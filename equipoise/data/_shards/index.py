@@ -104,7 +104,8 @@ class ShardIndex:
         """Return path -> reason of the images that were found to be damaged until now."""
         with suppress(OSError):
             lines = (self.folder / DAMAGED).read_text(errors="replace").splitlines()
-            return dict(tuple(line.split("\t", 1)) for line in lines if "\t" in line)  # type: ignore[misc]
+            parts = (line.partition("\t") for line in lines)
+            return {path: reason for path, tab, reason in parts if tab}
         return {}
 
     def record_damaged(self, path: str, reason: str) -> None:
