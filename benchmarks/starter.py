@@ -10,9 +10,10 @@
 The weights (`--from starter`) are those of `dcgan:cpu64`, the model that `equipoise train FOLDER` uses at 64 pixels on
 a CPU. They are trained on pictures whose licences set no condition on what is learned from them: Noto Emoji
 (Apache-2.0), Fluent Emoji (MIT), and patches of photographs that scikit-image distributes under CC0 or in the public
-domain. Measured on sets that contain none of these, with and without the weights, after 2, 5 and 10 CPU minutes;
-methods and metrics are those of photographs.py. `starter_freeze`: the discriminator's first two layers keep the
-weights of the starter (Mo, Cho and Shin 2020, "Freeze the Discriminator"); the model has no option for it.
+domain. Measured, as they are in the package, on sets that contain none of these, with and without the weights, after 2,
+5 and 10 CPU minutes; methods and metrics are those of photographs.py. `starter_freeze`: the discriminator's first two
+layers keep the weights of the starter (Mo, Cho and Shin 2020, "Freeze the Discriminator"); the model has no option for
+it.
 """
 
 import argparse
@@ -34,11 +35,11 @@ from _results import HERE, Item, Results, environment, table, write
 from photographs import WINNER, work
 from PIL import Image, ImageDraw
 
-from equipoise.experiment.starter import FOLDER
+from equipoise.experiment.starter import FOLDER, STARTER
 
 STEPS = 16_900
 """20 CPU minutes of one thread."""
-SCRATCH, STARTER, FREEZE = WINNER, "starter", "starter_freeze"
+SCRATCH, FREEZE = WINNER, "starter_freeze"
 FROZEN_LAYERS = 2
 UNSEEN = {"sprites": "500", "landscapes": "500", "portraits": "all"}
 """Sets that contain no picture of the starter, and their number of pictures."""
@@ -130,9 +131,9 @@ Photographs in {PHOTOGRAPHS}, in the public domain or under CC0 1.0: {", ".join(
 """
 
 
-def add_arms(cache: Path) -> None:
-    """Add the arms that start from the weights; their steps cost what those of the winner cost."""
-    arm = dataclasses.replace(ARMS[WINNER], start=str(cache / "starter" / "run"), cost=WINNER)
+def add_arms() -> None:
+    """Add the arms that start from the weights in the package; their steps cost what those of the winner cost."""
+    arm = dataclasses.replace(ARMS[WINNER], start=STARTER, cost=WINNER)
     ARMS[STARTER] = arm
     ARMS[FREEZE] = dataclasses.replace(arm, frozen=FROZEN_LAYERS)
 
@@ -231,7 +232,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the page and of results/")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
     args = parser.parse_args()
-    add_arms(args.cache)
+    add_arms()
     results = Results(args.out / "results" / "starter.jsonl")
     if args.command == "pictures":
         folder = pictures(args.cache)
