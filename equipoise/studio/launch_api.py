@@ -1,15 +1,12 @@
 """Routes that start and resume runs: what there is to train, a preview of a run, and the start."""
 
-import asyncio
 import json
-import sys
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
 from typing import get_args, get_origin
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from equipoise.errors import RunError, SettingError
@@ -17,7 +14,8 @@ from equipoise.experiment.files import load_run_experiment, parse_experiment
 from equipoise.experiment.settings import Experiment, setting_specs, setting_types
 from equipoise.studio.command_words import train_command
 from equipoise.studio.launch import check_name, check_own_code
-from equipoise.studio.responses import Body, int_parameter, json_response, read_body
+from equipoise.studio.responses import Body, encode_json, int_parameter, json_response, read_body
+from equipoise.studio.start_questions import StartQuestions
 from equipoise.studio.start_values import continued_values, start_values
 from equipoise.studio.studio import Studio
 
@@ -40,96 +38,10 @@ EMPTY: Mapping[str, object] = {
 """The fields of a preview, without values."""
 
 
-WAITING = 120.0
-"""Seconds for which a process waits for the next preview; it holds 600 MB."""
-
-
 class ResumeBody(Body):
     """`steps`: new total number of steps; None: those that the run was started with."""
 
     steps: int | None = Field(default=None, ge=1)
-
-
-@dataclass(eq=False)
-class StartQuestions:
-    """Questions about a run before it is started, answered by processes that import torch. Latest wins.
-
-    Importing takes seconds, so that a process for the next preview waits from :meth:`prepare` on, which is called when
-    the form is opened. `words`: the program and arguments of such a process.
-    """
-
-    words: tuple[str, ...] = (sys.executable, "-m", "equipoise.studio.start_process")
-    trust_code: bool = False
-    _preview: asyncio.subprocess.Process | None = None
-    _next: asyncio.subprocess.Process | None = None
-    _waits_until: asyncio.TimerHandle | None = None
-    _plugs: Mapping[str, object] | None = None
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def plugs(self) -> Mapping[str, object]:
-        """Return all plugs, by kind. They are listed once. Raises RunError if the process fails."""
-        async with self._lock:
-            if self._plugs is None:
-                self._plugs = await self._answer(await self._start("catalog"), b"")
-        return self._plugs
-
-    async def preview(self, values: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the preview of a run. A preview under way is given up, and answers that a newer one replaced it."""
-        _kill(self._preview)
-        prepared, self._next = self._next, None
-        is_ready = prepared is not None and prepared.returncode is None
-        process = self._preview = prepared if prepared and is_ready else await self._start_preview()
-        answer = await self._answer(process, json.dumps(values).encode())
-        if self._preview is process:
-            self._preview = None
-            if prepared is not None:
-                await self.prepare()
-        return answer
-
-    async def prepare(self) -> None:
-        """Start the process of the next preview, unless one waits already. It ends when it has waited for long."""
-        if self._waits_until is not None:
-            self._waits_until.cancel()
-        self._waits_until = asyncio.get_running_loop().call_later(WAITING, self._stop_waiting)
-        if self._next is None or self._next.returncode is not None:
-            self._next = await self._start_preview()
-
-    def close(self) -> None:
-        """End the preview under way, and the process that waits."""
-        if self._waits_until is not None:
-            self._waits_until.cancel()
-        _kill(self._preview)
-        self._preview = None
-        self._stop_waiting()
-
-    def _stop_waiting(self) -> None:
-        _kill(self._next)
-        self._next = None
-
-    def _start_preview(self) -> Coroutine[object, object, asyncio.subprocess.Process]:
-        return self._start("preview", *(["--trust-code"] if self.trust_code else []))
-
-    async def _start(self, *words: str) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        try:
-            return await asyncio.create_subprocess_exec(*self.words, *words, stdin=pipe, stdout=pipe, stderr=pipe)
-        except OSError as error:
-            raise RunError(f"the preview cannot be started: {error.strerror or error}") from error
-
-    async def _answer(self, process: asyncio.subprocess.Process, content: bytes) -> Mapping[str, object]:
-        output, errors = await process.communicate(content)
-        try:
-            answer = json.loads(output)
-        except ValueError:
-            last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            replaced = "a newer preview has replaced this one"
-            return {"error": replaced if process.returncode == -9 else last or "the preview gave no answer"}
-        return answer if isinstance(answer, dict) else {"error": "the preview gave no answer"}
-
-
-def _kill(process: asyncio.subprocess.Process | None) -> None:
-    if process is not None and process.returncode is None:
-        process.kill()
 
 
 def routes(studio: Studio) -> list[Route]:
@@ -145,9 +57,8 @@ def routes(studio: Studio) -> list[Route]:
         name, experiment = _named_experiment(await _settings(request))
         if name:
             check_name(studio.root, name)
-        answer = await questions.preview(experiment.to_json())
         command = train_command(experiment, studio.root / name if name else None)
-        return json_response({**EMPTY, **answer, "command": command})
+        return StreamingResponse(_preview_lines(questions, experiment, command), media_type="application/x-ndjson")
 
     async def start(request: Request) -> Response:
         name, experiment = _named_experiment(await _settings(request))
@@ -177,6 +88,12 @@ def routes(studio: Studio) -> list[Route]:
         _form_route(studio),
         Route("/api/runs/{run}/resume", resume, methods=["POST"]),
     ]
+
+
+async def _preview_lines(questions: StartQuestions, experiment: Experiment, command: str) -> AsyncIterator[bytes]:
+    """Yield what is known of a run, a JSON object a line: what its data hold, later also what it costs."""
+    async for answer in questions.preview(experiment.to_json()):
+        yield encode_json({**EMPTY, **answer, "command": command}) + b"\n"
 
 
 def _form_route(studio: Studio) -> Route:

@@ -30,13 +30,18 @@ class Body(BaseModel):
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
-def json_response(value: object, status: int = 200) -> Response:
-    """Return a value as JSON; numbers that are not finite become null."""
+def encode_json(value: object) -> bytes:
+    """Return a value as JSON in one line; numbers that are not finite become null."""
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     except ValueError:
         text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return Response(text.encode("utf-8", "backslashreplace"), status, media_type="application/json")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a value as JSON, see :func:`encode_json`."""
+    return Response(encode_json(value), status, media_type="application/json")
 
 
 def error_response(error: EquipoiseError) -> Response:

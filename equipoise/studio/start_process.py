@@ -3,15 +3,15 @@
     python -m equipoise.studio.start_process catalog
     python -m equipoise.studio.start_process preview [--trust-code] < settings.json
 
-The answer is one line of JSON on standard output. It may be killed at any time. Its priority is that of a run, because
-it measures how long one takes.
+An answer is a line of JSON on standard output; a preview has two of them. The process may be killed at any time. Its
+priority is that of a run, because it measures how long one takes.
 """
 
 import base64
 import importlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from equipoise.core import catalog
@@ -60,14 +60,14 @@ def _options_text(options: Mapping[str, object]) -> str:
     return text if len(text) <= MAX_HELP else f"{text[: MAX_HELP - 1]}…"
 
 
-def preview(values: Mapping[str, object], *, trust_code: bool = False) -> dict[str, object]:
-    """Return what a run with these settings would do: data, samples of them, time, memory and numbers of weights.
+def preview(values: Mapping[str, object], *, trust_code: bool = False) -> Iterator[dict[str, object]]:
+    """Yield what a run with these settings would do: first the data and samples of them, then also what it costs.
 
-    Trains a few steps in memory. Raises EquipoiseError for settings that a run would refuse.
+    The cost, time, memory and numbers of weights, is measured: a few steps are trained in memory. Raises EquipoiseError
+    for settings that a run would refuse.
     """
     from equipoise.core.printing import printable
     from equipoise.experiment.completion import SAMPLES_PER_RUN, complete, prepare_data
-    from equipoise.experiment.data_record import skipped_files
     from equipoise.experiment.estimates import estimate
     from equipoise.experiment.files import parse_experiment
     from equipoise.experiment.settings import build_data
@@ -78,25 +78,34 @@ def preview(values: Mapping[str, object], *, trust_code: bool = False) -> dict[s
     if not trust_code:
         check_own_code(experiment)
     notes = [printable(step.note) for step in prepare_data(experiment) if step.note]
-    reserved = estimate_seconds(SAMPLES_PER_RUN, film=True)
-    cost = estimate(complete(experiment), reserved=reserved)
-    data = build_data(cost.experiment).resolve()
-    spec, skipped = data.spec, skipped_files(data)
+    experiment = complete(experiment)
+    facts = {**_describe_data(build_data(experiment).resolve()), "notes": list(dict.fromkeys(notes))}
+    yield facts
+    cost = estimate(experiment, reserved=estimate_seconds(SAMPLES_PER_RUN, film=True))
     samples = (cost.experiment.steps or 0) // (cost.experiment.sample_every or 1) + 1
-    return {
+    yield {
+        **facts,
         "experiment": cost.experiment.to_json(),
-        "shape": list(spec.shape),
-        "train": data.count("train"),
-        "held_out": data.count("held_out"),
-        "classes": [printable(name) for name in spec.class_names] or spec.classes,
-        "notes": list(dict.fromkeys(notes)),
-        "skipped": [f"{printable(path)}: {printable(why)}" for path, why in sorted(skipped.items())[:MOST_SKIPPED]],
-        "skipped_count": len(skipped),
-        "thumbnails": _thumbnails(data),
         "seconds": cost.seconds,
         "report_seconds": estimate_seconds(samples, film=True),
         "memory": cost.memory,
         "parameters": dict(cost.parameters),
+    }
+
+
+def _describe_data(data: "DataSet") -> dict[str, object]:
+    from equipoise.core.printing import printable
+    from equipoise.experiment.data_record import skipped_files
+
+    spec, skipped = data.spec, skipped_files(data)
+    return {
+        "shape": list(spec.shape),
+        "train": data.count("train"),
+        "held_out": data.count("held_out"),
+        "classes": [printable(name) for name in spec.class_names] or spec.classes,
+        "skipped": [f"{printable(path)}: {printable(why)}" for path, why in sorted(skipped.items())[:MOST_SKIPPED]],
+        "skipped_count": len(skipped),
+        "thumbnails": _thumbnails(data),
     }
 
 
@@ -118,18 +127,21 @@ def _thumbnails(data: "DataSet") -> list[str]:
 
 def main(words: Sequence[str]) -> None:
     """Answer the question that the words of the command line name."""
-    output, sys.stdout = sys.stdout, sys.stderr  # nothing but the answer is printed there
+    output, sys.stdout = sys.stdout, sys.stderr  # nothing but answers is printed there
     try:
-        if words[:1] == ["catalog"]:
-            answer = describe_plugs()
-        else:
-            importlib.import_module("equipoise.experiment.estimates")  # imports torch, while nobody waits
-            if not (text := sys.stdin.read()):
-                return  # the studio has ended
-            answer = preview(json.loads(text), trust_code=TRUST_FLAG in words)
+        for answer in _answers(words):
+            print(json.dumps(answer), file=output, flush=True)
     except EquipoiseError as error:
-        answer = {"error": " ".join(str(error).split())}
-    print(json.dumps(answer), file=output, flush=True)
+        print(json.dumps({"error": " ".join(str(error).split())}), file=output, flush=True)
+
+
+def _answers(words: Sequence[str]) -> Iterator[dict[str, object]]:
+    if words[:1] == ["catalog"]:
+        yield describe_plugs()
+        return
+    importlib.import_module("equipoise.experiment.estimates")  # imports torch, while nobody waits
+    if text := sys.stdin.read():  # otherwise the studio has ended
+        yield from preview(json.loads(text), trust_code=TRUST_FLAG in words)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,14 @@ def test_the_shelf_shows_pictures_again(explorer) -> None:
     assert shelf.get_by_role("button", name="Add").count() == 0
 
 
+@pytest.mark.parametrize("kept", ['[{"name": "0/3"', "7", '[1, null, {"prompt": ""}]'])
+def test_a_damaged_shelf_is_empty(explorer, kept: str) -> None:
+    page, _ = explorer("?view=grid")
+    page.evaluate("kept => localStorage.setItem('shelf done', kept)", kept)
+    page.reload()
+    page.get_by_text("Samples that you choose are kept here.").wait_for()
+
+
 def test_fields_stay_when_the_tab_changes(explorer) -> None:
     page, bodies = explorer("?view=arithmetic&plus=0/27")
     assert page.get_by_label("Mean of", exact=True).input_value() == "0/27"

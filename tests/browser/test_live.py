@@ -58,6 +58,19 @@ def test_a_run_that_goes_back_is_drawn_again(open_page: Callable[..., object], g
     wait(lambda: shows_step(page, 110))
 
 
+def test_runs_that_are_compared_are_read_again(open_page: Callable[..., object], growing: Path, wait) -> None:
+    page = open_page("#/runs")
+    page.goto(page.url.split("#")[0] + "#/compare?runs=growing,done")
+    wait(lambda: f"{LAST} of 400" in page.inner_text("main"))
+    bar = page.get_by_label("Step of the samples")
+    bar.fill("2")
+    append(growing, event="saved", step=LAST + 60, checkpoint="step-00000300", best=False)
+    append(growing, event="finished", step=LAST + 60, reason="finished", verdict="healthy")
+    wait(lambda: f"{LAST + 60} of 400" in page.inner_text("main"))
+    assert "healthy" in page.inner_text("main table")
+    assert bar.input_value() == "2"
+
+
 def test_a_run_that_is_deleted_leaves_the_table(open_page: Callable[..., object], growing: Path, wait) -> None:
     page = open_page("#/runs")
     wait(lambda: page.get_by_text("growing", exact=True).count() == 1)

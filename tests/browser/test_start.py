@@ -1,5 +1,7 @@
 """The form that starts a run: what will happen before the start, errors next to their field, a duplicate."""
 
+import json
+
 from tests.browser.answers import intercept, wait_until
 
 SETTING = {"help": "", "choices": [], "minimum": None, "above": None, "maximum": None, "unit": ""}
@@ -66,6 +68,18 @@ def test_preview_start_and_error(open_page) -> None:
     assert started == [
         {"data": "digits", "minutes": 2, "batch_size": 16, "model": "dcgan:lab32", "knobs": knobs, "repair": False}
     ]
+
+
+def test_the_data_are_shown_before_the_cost_is_known(open_page) -> None:
+    page, _ = open_form(open_page)
+    unknown = dict.fromkeys(("seconds", "report_seconds", "memory", "parameters"))
+    page.route(
+        "**/api/preview", lambda route: route.fulfill(body=json.dumps({**PREVIEW, "train": 17, **unknown}) + "\n")
+    )
+    control(page, "batch size").fill("8")
+    page.get_by_text("measuring a few steps").wait_for()
+    assert "17" in page.inner_text(".tiles")
+    assert "Memory" not in page.inner_text(".tiles")
 
 
 def test_what_was_sent_is_not_checked_again(open_page) -> None:

@@ -9,14 +9,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from equipoise.core.requests import RunRequest
-from equipoise.errors import SettingError
+from equipoise.errors import RunError, SettingError
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, setting_specs
 from equipoise.runs.folders import hold, is_held, require_free
@@ -25,7 +25,8 @@ from equipoise.runs.run import EVENTS_FILE, Run
 from equipoise.studio import start_process
 from equipoise.studio.command_words import train_command
 from equipoise.studio.launch import check_own_code
-from equipoise.studio.launch_api import StartQuestions, describe_settings
+from equipoise.studio.launch_api import describe_settings
+from equipoise.studio.start_questions import StartQuestions
 
 RING = {"data": "ring", "steps": 10**6, "batch_size": 8, "options": {"width": 4}, "threads": 1, "metric": "none"}
 TRAINER = """
@@ -231,7 +232,10 @@ def test_a_real_run_is_started_turned_and_stopped(open_studio, tmp_path: Path) -
 
 
 def test_a_preview_shows_data_time_and_cost() -> None:
-    answer = start_process.preview({"data": "digits", "image_size": 16, "steps": 50, "options": {"width": 4}})
+    values = {"data": "digits", "image_size": 16, "steps": 50, "options": {"width": 4}}
+    first, answer = start_process.preview(values)
+    assert "seconds" not in first
+    assert {name: answer[name] for name in first} == first
     assert (answer["shape"], answer["train"], answer["held_out"], answer["classes"]) == ([1, 16, 16], 4000, 1000, 10)
     assert isinstance(answer["seconds"], float)
     assert set(answer["parameters"]) == {"generator", "discriminator"}
@@ -246,7 +250,7 @@ def test_a_preview_lists_what_is_left_out(tmp_path: Path) -> None:
     for number in range(12):
         Image.new("RGB", (40, 30), (20 * number, 0, 0)).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    answer = start_process.preview({"data": str(tmp_path), "image_size": 8, "steps": 4, "batch_size": 2})
+    answer = next(start_process.preview({"data": str(tmp_path), "image_size": 8, "steps": 4, "batch_size": 2}))
     assert answer["skipped_count"] == 1
     assert answer["skipped"][0].startswith("broken.png: ")
     assert answer["shape"] == [3, 8, 8]
@@ -255,21 +259,29 @@ def test_a_preview_lists_what_is_left_out(tmp_path: Path) -> None:
 def test_a_preview_imports_no_own_code_without_consent(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'done')!r}, 'w')")
     with pytest.raises(SettingError, match="is code of its own"):
-        start_process.preview({"data": "digits", "model": str(tmp_path / "evil.py")})
+        next(start_process.preview({"data": "digits", "model": str(tmp_path / "evil.py")}))
     assert not (tmp_path / "done").exists()
 
 
 def test_the_page_gets_all_fields_of_a_preview_and_the_command(
     open_studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def preview(self: StartQuestions, values: object) -> dict[str, object]:
-        return {"error": "there is no data"}
+    async def preview(self: StartQuestions, values: object) -> AsyncIterator[dict[str, object]]:
+        yield {"train": 7}
+        yield {"error": "there is no data"}
 
     monkeypatch.setattr(StartQuestions, "preview", preview)
     answer = open_studio(tmp_path).post("/api/preview", {"data": "digits", "minutes": 2, "options": {"width": 8}})
-    assert answer.values["error"] == "there is no data"
-    assert answer.values["command"] == "equipoise train digits --minutes 2.0 --option width=8"
-    assert {"shape", "train", "notes", "skipped", "thumbnails", "seconds", "memory"} <= answer.values.keys()
+    first, second = (json.loads(line) for line in answer.content.splitlines())
+    assert (first["train"], first["error"], first["seconds"]) == (7, None, None)
+    assert second["error"] == "there is no data"
+    for line in (first, second):
+        assert line["command"] == "equipoise train digits --minutes 2.0 --option width=8"
+        assert {"shape", "train", "notes", "skipped", "thumbnails", "seconds", "memory"} <= line.keys()
+
+
+async def previews(questions: StartQuestions, values: dict[str, object]) -> list[object]:
+    return [answer async for answer in questions.preview(values)]
 
 
 ECHO = "import json, sys, time; v = json.load(sys.stdin); time.sleep(v['wait']); print(json.dumps(v))"
@@ -279,13 +291,31 @@ def test_the_newest_preview_wins() -> None:
     questions = StartQuestions((sys.executable, "-c", ECHO))
 
     async def both() -> list[object]:
-        first = asyncio.create_task(questions.preview({"wait": 30}))
+        first = asyncio.create_task(previews(questions, {"wait": 30}))
         await asyncio.sleep(0.3)
-        return [await questions.preview({"wait": 0}), await first]
+        return [await previews(questions, {"wait": 0}), await first]
 
     second, first = asyncio.run(both())
-    assert second == {"wait": 0}
-    assert first == {"error": "a newer preview has replaced this one"}
+    assert second == [{"wait": 0}]
+    assert first == [{"error": "a newer preview has replaced this one"}]
+
+
+def test_the_data_are_answered_before_the_cost_is_measured() -> None:
+    script = "import time; print('{}', flush=True); print('{\"seconds\": 3}', flush=True); time.sleep(0.5)"
+    questions = StartQuestions((sys.executable, "-c", script))
+    assert asyncio.run(previews(questions, {})) == [{}, {"seconds": 3}]
+
+
+def test_a_process_that_dies_after_the_data_is_an_error() -> None:
+    script = "print('{\"train\": 7}', flush=True); raise SystemExit('killed for memory')"
+    questions = StartQuestions((sys.executable, "-c", script))
+    assert asyncio.run(previews(questions, {})) == [{"train": 7}, {"error": "killed for memory"}]
+
+
+def test_plugs_that_cannot_be_listed_are_an_error() -> None:
+    questions = StartQuestions((sys.executable, "-c", "raise SystemExit('no torch')"))
+    with pytest.raises(RunError, match="cannot be listed: no torch"):
+        asyncio.run(questions.plugs())
 
 
 STARTS = f"import pathlib, sys, time; pathlib.Path(sys.argv[1], str(time.time_ns())).touch(); {ECHO}"
@@ -304,9 +334,9 @@ def test_a_process_waits_for_the_next_preview(tmp_path: Path) -> None:
         for _ in range(2):
             await questions.prepare()
         await started(1)
-        assert await questions.preview({"wait": 0, "number": 1}) == {"wait": 0, "number": 1}
+        assert await previews(questions, {"wait": 0, "number": 1}) == [{"wait": 0, "number": 1}]
         await started(2)  # for the next one
-        assert await questions.preview({"wait": 0, "number": 2}) == {"wait": 0, "number": 2}
+        assert await previews(questions, {"wait": 0, "number": 2}) == [{"wait": 0, "number": 2}]
         await started(3)
         waiting = questions._next
         assert waiting is not None
@@ -319,7 +349,7 @@ def test_a_process_waits_for_the_next_preview(tmp_path: Path) -> None:
 
 def test_a_preview_that_fails_is_one_line() -> None:
     questions = StartQuestions((sys.executable, "-c", "raise SystemExit('killed for memory')"))
-    assert asyncio.run(questions.preview({})) == {"error": "killed for memory"}
+    assert asyncio.run(previews(questions, {})) == [{"error": "killed for memory"}]
 
 
 def test_the_catalog_describes_every_plug(monkeypatch: pytest.MonkeyPatch) -> None:

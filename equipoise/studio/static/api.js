@@ -56,6 +56,17 @@ export function postRaw(path, body, signal) {
   return request(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal });
 }
 
+/** Objects of an answer that has one in each line, as they come. @param {Response} response @returns {AsyncGenerator<any>} */
+export async function* lines({ body }) {
+  const reader = /** @type {ReadableStream} */ (body).pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "", done = false; !done;) {
+    const chunk = await reader.read(), parts = (text + (chunk.value ?? "")).split("\n");
+    done = chunk.done;
+    text = done ? "" : parts.pop() ?? "";
+    for (const part of parts) if (part) yield JSON.parse(part);
+  }
+}
+
 /** @param {string} path @param {Record<string, string | number | null | undefined>} parameters */
 export function url(path, parameters) {
   const entries = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);

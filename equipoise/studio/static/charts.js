@@ -139,8 +139,7 @@ export class Chart {
     const positive = (/** @type {(number | null)[]} */ values) => this.log
       ? values.map((value) => (value !== null && value > 0 ? value : null)) : values;
     return [this.data.x, ...this.data.lines.flatMap((line) => [
-      ...(banded ? [positive(line.min ?? line.last), positive(line.max ?? line.last)] : []),
-        positive(smooth(line.last, this.smoothing))])];
+      ...(banded ? [positive(line.min ?? line.last), positive(line.max ?? line.last)] : []), positive(smooth(line.last, this.smoothing))])];
   }
 
   /** @param {any} columns @param {boolean} banded */
@@ -201,8 +200,7 @@ export class Chart {
   #legendItem(line, rgb, series, stride) {
     const swatch = h("i", { class: line.dash ? "swatch dash" : "swatch" });
     swatch.style.color = rgb;
-    const button = h("button",
-      { type: "button", "aria-pressed": !this.#hiddenLines.has(line.label), title: `Show or hide ${line.label}`,
+    const button = h("button", { type: "button", "aria-pressed": !this.#hiddenLines.has(line.label), title: `Show or hide ${line.label}`,
         onclick: () => {
       const show = this.#hiddenLines.delete(line.label) || !this.#hiddenLines.add(line.label);
       for (let part = series - stride + 1; part <= series; part += 1) this.#plot?.setSeries(part, { show });

@@ -6,7 +6,7 @@
 import { coalesce, get, onNews, runPath, url } from "./api.js";
 import { Chart } from "./charts.js";
 import { Clock } from "./clock.js";
-import { badge, field, fill, h, notify, number, panel, segmented } from "./dom.js";
+import { badge, button, field, fill, h, notify, notifyError, number, panel, segmented } from "./dom.js";
 import { choice } from "./inputs.js";
 
 /** @typedef {"step" | "images" | "seconds"} Axis */
@@ -30,13 +30,23 @@ export async function mount(root, { query }) {
       await comparisons());
     return () => {};
   }
-  /** @type {[Comparison, ...RunDetails[]]} */
-  const [comparison, ...details] = await Promise.all([get("/api/compare", { runs: known.join(",") }),
-    ...known.map((id) => get(runPath(id)))]);
-  const curves = overlaid(known, details);
-  fill(root, title, settingsTable(known, details, comparison), curves.element, sampleRows(known, comparison), await comparisons());
+  const table = h("div", {}), samples = h("div", {}), chosen = { step: Infinity };
+  let common = -1;
+  /** @returns {Promise<RunDetails[]>} */
+  const read = async () => {
+    const [comparison, ...details] = await Promise.all([get("/api/compare", { runs: known.join(",") }),
+      ...known.map((id) => get(runPath(id)))]);
+    fill(table, settingsTable(known, details, comparison));
+    if (common !== comparison.samples.length) fill(samples, sampleRows(known, comparison, chosen));
+    common = comparison.samples.length;
+    return details;
+  };
+  const curves = overlaid(known, await read());
+  fill(root, title, table, curves.element, samples, await comparisons());
   curves.refresh();
-  return curves.destroy;
+  const update = coalesce(async () => void await Promise.all([read(), curves.refresh()]), notifyError);
+  const ends = [curves.destroy, ...known.map((id) => onNews(id, () => void update()))];
+  return () => ends.forEach((end) => end());
 }
 
 /** The runs that are compared, and one to add. @param {Row[]} runs @param {string[]} ids */
@@ -44,8 +54,7 @@ function picker(runs, ids) {
   const go = (/** @type {string[]} */ next) => { location.hash = url("#/compare", { runs: next.join(",") || null }); };
   const others = runs.filter(({ id, archived }) => !ids.includes(id) && !archived);
   return [ids.map((id, index) => h("span", { class: "chip run-chip", "data-line": index % 8 + 1 }, h("i", { class: "swatch" }), id,
-    h("button", { type: "button", class: "quiet small", "aria-label": `Remove ${id}`,
-      onclick: () => go(ids.filter((other) => other !== id)) }, "✕"))),
+    button("✕", () => go(ids.filter((other) => other !== id)), "quiet small", { "aria-label": `Remove ${id}` }))),
   others.length > 0 && choice([["", "Add a run…"], ...others.map(({ id }) => id)], "", (id) => go([...ids, id]),
     { "aria-label": "Add a run" })];
 }
@@ -55,8 +64,7 @@ function settingsTable(ids, details, { settings }) {
   const show = (/** @type {unknown} */ value) =>
     (value === null || value === undefined ? "–" : typeof value === "number" ? number(value) : typeof value === "object"
       ? JSON.stringify(value) : String(value));
-  const best = (/** @type {Row} */ row) => row.best
-      ? `${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}` : "–";
+  const best = (/** @type {Row} */ row) => row.best ? `${row.best.metric} ${number(row.best.value)} at step ${number(row.best.step)}` : "–";
   return panel("What differs", null, h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Setting"),
       ids.map((id) => h("th", { scope: "col" }, h("a", { href: `#/run/${encodeURIComponent(id)}` }, id))))),
@@ -101,7 +109,7 @@ function overlaid(ids, details) {
       charts.set(name, chart);
       chart.draw(joined(ids, answers, name));
     }
-  }, (error) => notify(error.message, { kind: "error" }));
+  }, notifyError);
   /** @param {string} name */
   const toggle = (name) => {
     if (!shown.delete(name)) return void (shown.add(name), refresh());
@@ -112,13 +120,11 @@ function overlaid(ids, details) {
   const chooser = h("details", {}, h("summary", {}, "Series"),
     h("div", { class: "toolbar" }, names.map((name) => h("label", { class: "check" },
     h("input", { type: "checkbox", checked: shown.has(name), onchange: () => toggle(name) }), name))));
-  const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole runs");
+  const reset = button("Whole runs", () => clock.update({ range: null }), "small", { hidden: true });
   const element = panel("Curves", [reset, segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, "step",
     (axis) => { clock.update({ axis: /** @type {Axis} */ (axis), range: null, last: 0 }); refresh(); })], chooser, place);
-  const ends = [clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); }),
-    ...ids.map((id) => onNews(id, () => void refresh()))];
-  return { element, refresh,
-    destroy: () => [...ends, ...[...charts.values()].map((chart) => () => chart.destroy())].forEach((end) => end()) };
+  const unsubscribe = clock.subscribe((changed) => { reset.hidden = !clock.state.range; if (changed.has("range")) refresh(); });
+  return { element, refresh, destroy: () => { unsubscribe(); for (const chart of charts.values()) chart.destroy(); } };
 }
 
 /**
@@ -143,14 +149,20 @@ function joined(ids, answers, name) {
   return { x, steps: x, lines };
 }
 
-/** Samples of each run at one step that all have. @param {string[]} ids @param {Comparison} comparison */
-function sampleRows(ids, { samples, same_latents: same }) {
+/**
+ * Samples of each run at one step that all have.
+ * @param {string[]} ids
+ * @param {Comparison} comparison
+ * @param {{step: number}} chosen the step that is shown; above all steps: the newest
+ */
+function sampleRows(ids, { samples, same_latents: same }, chosen) {
   const steps = samples.map(({ step }) => step);
   if (!steps.length) return panel("Samples", null, h("p", { class: "muted" }, "These runs have saved samples at no common step."));
   const pictures = ids.map((id) => h("img", { class: "pixels wide", alt: "", "data-run": id }));
   const output = h("output", {});
   const show = () => {
     const step = steps[bar.valueAsNumber];
+    chosen.step = bar.valueAsNumber < steps.length - 1 ? step : Infinity;
     fill(output, `step ${number(step)}`);
     bar.setAttribute("aria-valuetext", `step ${step}`);
     pictures.forEach((picture, index) => {
@@ -158,8 +170,8 @@ function sampleRows(ids, { samples, same_latents: same }) {
       picture.alt = `Samples of ${ids[index]} at step ${step}`;
     });
   };
-  const bar = h("input",
-    { type: "range", min: 0, max: steps.length - 1, value: steps.length - 1, "aria-label": "Step of the samples", oninput: show });
+  const bar = h("input", { type: "range", min: 0, max: steps.length - 1, value: steps.findLastIndex((step) => step <= chosen.step),
+      "aria-label": "Step of the samples", oninput: show });
   show();
   return panel(ids.length > 1 && same ? "Samples of the same latents" : "Samples at the same step", output, bar,
     h("div", { class: "side-by-side" }, pictures.map((picture, index) => h("figure", {},

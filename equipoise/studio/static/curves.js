@@ -4,7 +4,7 @@
  */
 import { coalesce, get, runPath } from "./api.js";
 import { Chart } from "./charts.js";
-import { fill, h, notifyError, panel, segmented } from "./dom.js";
+import { button, fill, h, notifyError, panel, segmented } from "./dom.js";
 
 const SECTIONS = ["Balance", "Quality", "Knobs", "Details", "Terms of the losses"];
 const FOLDED = ["Details", "Terms of the losses"];
@@ -19,14 +19,13 @@ export function createCurves(id, clock) {
   let changes = [];
   const place = h("div", { class: "curves" });
   const settings = { log: false, smoothing: 0 };
-  const reset = h("button", { type: "button", class: "small", hidden: true, onclick: () => clock.update({ range: null }) }, "Whole run");
+  const reset = button("Whole run", () => clock.update({ range: null }), "small", { hidden: true });
   const element = panel("Curves", [h("small", { class: "muted" }, "Drag to zoom, double-click for the whole run"), reset,
     h("label", { class: "check" }, h("span", { class: "muted" }, "Smooth"),
       h("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, class: "short", "aria-label": "Smoothing",
       oninput: (/** @type {any} */ event) => { settings.smoothing = Number(event.target.value); redraw(); } })),
     h("label", { class: "check" },
-      h("input", { type: "checkbox",
-        onchange: (/** @type {any} */ event) => { settings.log = event.target.checked; redraw(); } }), "log"),
+      h("input", { type: "checkbox", onchange: (/** @type {any} */ event) => { settings.log = event.target.checked; redraw(); } }), "log"),
     segmented("Horizontal axis", { step: "steps", images: "images", seconds: "time" }, clock.state.axis,
       (axis) => clock.update({ axis: /** @type {"step"} */ (axis) }))], place);
   const observer = new IntersectionObserver((entries) => {

@@ -4,7 +4,7 @@
  * @module
  */
 import { get, latest, post, request, runPath } from "./api.js";
-import { badge, field, fill, h, notify, notifyError, number, panel, severityText } from "./dom.js";
+import { badge, button, field, fill, h, notify, notifyError, number, panel, severityText } from "./dom.js";
 import { choice, debounce, dropZone } from "./inputs.js";
 
 /**
@@ -67,7 +67,7 @@ function findingPanel({ symptom, label, severity, since, unit, evidence, advice,
         h("p", {}, index === advice.length - 1 && h("strong", {}, "Advice: "), `${line.charAt(0).toUpperCase()}${line.slice(1)}.`)),
     changes.length > 0 && h("div", { class: "toolbar" }, "What repair does first: ",
       changes.map(({ knob, why }) => h("span", { class: "chip" }, `${knob}: ${why}`)),
-      canApply && h("button", { type: "button", onclick: () => apply(target.id, symptom).catch(notifyError) }, "Apply")));
+      canApply && button("Apply", () => apply(target.id, symptom).catch(notifyError))));
 }
 
 /** Hold the knobs of a run as advised for a symptom; the notice can undo it. @param {string} id @param {string} symptom */

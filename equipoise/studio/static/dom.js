@@ -23,6 +23,15 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/**
+ * A button that submits nothing.
+ * @param {Children} content
+ * @param {((event: any) => void) | null} onclick
+ * @param {string} [kind] its classes
+ * @param {Attributes} [attributes] further ones
+ */
+export const button = (content, onclick, kind, attributes) => h("button", { type: "button", class: kind, onclick, ...attributes }, content);
+
 /** @param {Element} element @param {Attributes} attributes */
 export function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
@@ -149,11 +158,13 @@ export function bytes(count) {
 export function notify(text, { kind = "info", action } = {}) {
   const remove = () => notice.remove();
   const notice = h("div", { class: `notice ${kind}` }, h("span", {}, text),
-    action && h("button", { type: "button", onclick: () => { remove(); action[1](); } }, action[0]),
-    h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: remove }, "✕"));
+    action && button(action[0], () => { remove(); action[1](); }), button("✕", remove, "quiet", { "aria-label": "Dismiss" }));
   document.getElementById("notices")?.append(notice);
   setTimeout(() => { if (!notice.matches(":hover, :focus-within")) remove(); }, kind === "error" ? 12000 : 7000);
 }
+
+/** Close the dialog of a button. @param {{target: Element}} event */
+export const closeDialog = ({ target }) => target.closest("dialog")?.close();
 
 /**
  * Open a small form in a dialog; it closes when it is sent or cancelled.
@@ -164,8 +175,7 @@ export function notify(text, { kind = "info", action } = {}) {
  */
 export function openForm(title, content, verb, onsubmit) {
   openDialog(title, h("form", { class: "stack", method: "dialog", onsubmit }, h("h2", {}, title), content,
-    h("div", { class: "toolbar" }, h("button", { class: "primary" }, verb),
-      h("button", { type: "button", onclick: (event) => event.target.closest("dialog").close() }, "Cancel"))));
+    h("div", { class: "toolbar" }, h("button", { class: "primary" }, verb), button("Cancel", closeDialog))));
 }
 
 /**

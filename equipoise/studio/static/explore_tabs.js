@@ -4,7 +4,7 @@
  */
 import { get, post } from "./api.js";
 import { announce } from "./clock.js";
-import { field, fill, h, number, prefersStill, segmented, setAttributes } from "./dom.js";
+import { button, field, fill, h, number, prefersStill, segmented, setAttributes } from "./dom.js";
 import { choice, dropZone, slider } from "./inputs.js";
 
 /** @typedef {import("./explore_view.js").ExploreView} ExploreView */
@@ -20,7 +20,6 @@ export const MARKS = { keep: ["✓", "good"], flaw: ["✕", "flaw"], copy: ["=",
 export const TABS = { plane: planeTab, grid: gridTab, translate: translateTab, project: projectTab, form: formTab };
 
 const randomNumber = (/** @type {number} */ most) => Math.floor(Math.random() * most);
-const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) => h("button", { type: "button", onclick }, text);
 
 /**
  * Inputs of fields that the server describes; what is entered goes into `values`.
@@ -85,8 +84,8 @@ function planeTab(view) {
     else move(at.x + dx / 10, at.y + dy / 10);
     announce(`x ${at.x.toFixed(1)}, y ${at.y.toFixed(1)}`);
   };
-  const drift = h("button", { type: "button", hidden: prefersStill(), "aria-pressed": "false",
-      onclick: () => { drifting = !drifting; drift.setAttribute("aria-pressed", String(drifting)); glide(); } }, "Drift");
+  const drift = button("Drift", () => { drift.setAttribute("aria-pressed", String(drifting = !drifting)); glide(); }, "",
+    { hidden: prefersStill(), "aria-pressed": "false" });
   const glide = () => { if (drifting) { move(at.x + 0.012, at.y + 0.005); requestAnimationFrame(glide); } };
   const seed = () => Math.round(at.x) + 100 * Math.round(at.y);
   move(at.x, at.y);
@@ -126,7 +125,7 @@ function gridTab(view) {
     ...(facts.prompt && state.prompt ? { kind: "prompt", prompt: state.prompt } : {}) }), controls: [form,
     h("div", { class: "toolbar" }, button("Another seed", () => { state.seed = randomNumber(10000); drawForm(); }),
       facts.captions.map((prompt) =>
-        h("button", { type: "button", class: "chip", onclick: () => { state.prompt = prompt; drawForm(); } }, prompt))),
+        button(prompt, () => { state.prompt = prompt; drawForm(); }, "chip"))),
     field("Sample by its number", h("input", { type: "number", min: 0, max: 255,
       onchange: (/** @type {any} */ { target }) => select(target.valueAsNumber || 0) }), isImage ? "Or click on the picture." : "")] };
 }

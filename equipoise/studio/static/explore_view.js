@@ -5,7 +5,7 @@
  */
 import { coalesce, get, post, postRaw, runPath, url } from "./api.js";
 import { announce } from "./clock.js";
-import { fill, h, panel, segmented } from "./dom.js";
+import { button, fill, h, panel, segmented } from "./dom.js";
 import { createResult } from "./explore_result.js";
 import { MARKS, TABS, inputs, readBase64 } from "./explore_tabs.js";
 import { debounce, dropZone } from "./inputs.js";
@@ -67,7 +67,7 @@ export class ExploreView {
     this.id = id;
     this.facts = facts;
     this.query = query;
-    this.entries = /** @type {Entry[]} */ (JSON.parse(localStorage.getItem(`shelf ${id}`) ?? "[]"));
+    this.entries = storedShelf(id);
     this.fields = [{ name: "step", text: "Weights", kind: "select", help: "", neutral: "", options: facts.weights }, ...facts.controls];
     for (const { name, neutral } of this.fields) this.settings[name] = unpack(query.get(name), neutral);
     this.kind = [query.get("view") ?? "", ...Object.keys(facts.tabs)].find((tab) => tab in facts.tabs) ?? "";
@@ -86,8 +86,8 @@ export class ExploreView {
       if (!abort.signal.aborted) history.replaceState(null, "", url(`#/explore/${path}`,
         { view, sample: chosen?.name, prompt: chosen?.prompt || null, ...values }));
     });
-    this.chosenPanel = panel("Chosen sample", h("button", { type: "button", class: "quiet small", "aria-label": "Close",
-      onclick: () => this.choose(null) }, "✕"), h("div", { class: "chosen" }, this.single.element, this.recipe), this.single.captures);
+    this.chosenPanel = panel("Chosen sample", button("✕", () => this.choose(null), "quiet small", { "aria-label": "Close" }),
+      h("div", { class: "chosen" }, this.single.element, this.recipe), this.single.captures);
     this.element = [h("div", { class: "title" }, h("h1", {}, "Explore ", h("a", { href: `#/run/${path}` }, id)),
       h("a", { href: `#/judge/${path}` }, "Judge two steps")),
     segmented("What to explore", Object.fromEntries(Object.entries(facts.tabs).map(([key, { title }]) => [key, title])),
@@ -205,8 +205,8 @@ export class ExploreView {
     const text = [chosen?.name, chosen?.prompt, ...described].filter(Boolean).join(" · ");
     if (chosen) fill(this.recipe, h("p", {}, h("strong", {}, text)),
       h("div", { class: "toolbar" }, chosen.name.includes("/") && Object.entries(MARKS).map(([answer, [sign, text]]) =>
-        h("button", { type: "button", class: "small", "aria-pressed": marks[chosen.name] === answer,
-          onclick: () => this.mark(chosen.name, marks[chosen.name] === answer ? "none" : answer) }, `${sign} Mark: ${text}`))));
+        button(`${sign} Mark: ${text}`, () => this.mark(chosen.name, marks[chosen.name] === answer ? "none" : answer), "small",
+          { "aria-pressed": marks[chosen.name] === answer }))));
     this.mode?.shown?.();
   }
 
@@ -235,16 +235,22 @@ export class ExploreView {
   drawShelf() {
     const { entries, target, facts } = this;
     /** @param {string} title @param {() => void} onclick @param {import("./dom.js").Children} content @param {string} [label] */
-    const button = (title, onclick, content, label = title) =>
-      h("button", { type: "button", class: "quiet small", title, "aria-label": label, onclick }, content);
+    const tool = (title, onclick, content, label = title) => button(content, onclick, "quiet small", { title, "aria-label": label });
     const thumbnail = (/** @type {Entry} */ entry) => facts.samples !== "text" && h("img", { class: "pixels", alt: "", loading: "lazy",
       src: url("/api/explore/samples/thumbnail.png", { body: JSON.stringify(this.fill(bodyOf(entry), entry.settings)) }) });
     fill(this.shelf, entries.length === 0 && h("li", { class: "muted" }, "Samples that you choose are kept here."),
       entries.map((entry) => h("li", { class: "chip" },
-        button("Show this picture again, with its settings", () => this.use(entry), [thumbnail(entry), entry.name], entry.name),
-        target && button(`Add ${entry.name} to the field “${target.label}”`, () => target.add(entry.name), "+"),
-        button(`Remove ${entry.name}`, () => this.keep(entries.filter((other) => other !== entry)), "✕"))));
+        tool("Show this picture again, with its settings", () => this.use(entry), [thumbnail(entry), entry.name], entry.name),
+        target && tool(`Add ${entry.name} to the field “${target.label}”`, () => target.add(entry.name), "+"),
+        tool(`Remove ${entry.name}`, () => this.keep(entries.filter((other) => other !== entry)), "✕"))));
   }
+}
+
+/** The shelf of a run that this browser keeps; empty if it cannot be read. @param {string} id @returns {Entry[]} */
+function storedShelf(id) {
+  try {
+    return JSON.parse(localStorage.getItem(`shelf ${id}`) ?? "[]").filter((/** @type {Entry} */ entry) => entry.name && entry.settings);
+  } catch { return []; }
 }
 
 /** @param {Entry} entry */

@@ -3,7 +3,10 @@
  * @module
  */
 import { get, runPath } from "./api.js";
-import { badge, bytes, continueLink, fill, h, notify, notifyError, number, panel, severityText } from "./dom.js";
+import { badge, button, bytes, continueLink, fill, h, notifyError, number, panel, severityText } from "./dom.js";
+import { choice, copyable } from "./inputs.js";
+
+const KINDS = "sensed turned remedied requested evaluated sampled saved started resumed finished".split(" ");
 
 /** @param {import("./clock.js").Clock} clock @param {import("./knobs.js").Requests} requests */
 export function createHealth(clock, requests) {
@@ -30,8 +33,7 @@ export function createHealth(clock, requests) {
         verdict === "unknown" ? "There is not enough evidence yet to say more." : "No finding at this step."),
       step >= clock.state.last && details.missing
         && h("p", { class: "muted" }, h("b", {}, "To know more: "), details.missing),
-      past > 0 && h("small", { class: "muted" },
-        `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
+      past > 0 && h("small", { class: "muted" }, `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
   }
 
   /** @param {TimelineFinding} item */
@@ -62,11 +64,11 @@ export function createHealth(clock, requests) {
     const place = h("div", { class: "toolbar" });
     get(runPath(requests.id, "/advice"), { symptom, since }).then(({ changes, release }) => {
       fill(place, /** @type {string[]} */ (release).map((knob) =>
-        h("button", { type: "button", class: "small primary", onclick: () => requests.release(knob) }, `Release ${knob}`)),
+        button(`Release ${knob}`, () => requests.release(knob), "small primary")),
       /** @type {{knob: string, from: number, to: number}[]} */ (changes).map(({ knob, from, to }) =>
-        h("button", { type: "button", class: "small", title: "Hold the knob at this value until you release it",
-          onclick: () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null) },
-        `Set ${knob} from ${number(from)} to ${number(to)}`)));
+        button(`Set ${knob} from ${number(from)} to ${number(to)}`,
+          () => requests.turn(knob, to, details?.knobs.find(({ name }) => name === knob)?.manual ?? null), "small",
+          { title: "Hold the knob at this value until you release it" })));
     }, () => {});
     return place;
   }
@@ -97,9 +99,7 @@ export function createFacts(id) {
       h("summary", {}, titles[/** @type {"data"} */ (name)]), place));
   const warnings = h("div", { class: "stack" });
   const element = h("section", { class: "panel facts", "aria-label": "Facts" }, warnings, boxes);
-  const kind = h("select", { "aria-label": "Kind of events", onchange: loadEvents },
-    ["", "sensed", "turned", "remedied", "requested", "evaluated", "sampled", "saved", "started", "resumed",
-      "finished"].map((name) => h("option", { value: name }, name || "all events")));
+  const kind = choice([["", "all events"], ...KINDS], "", () => void loadEvents(), { "aria-label": "Kind of events" });
   const lines = h("pre", { tabindex: 0, "aria-label": "Last events" });
   fill(parts.events, kind, lines);
 
@@ -115,10 +115,7 @@ export function createFacts(id) {
   function update({ row, settings, command, warnings: texts, files, facts, skipped, last_log: output }) {
     fill(warnings, texts.map((text) => h("p", { class: "warning" }, "⚠ ", text)), row.problem && h("p", { class: "error" }, row.problem),
       row.manual && twinLink(id));
-    fill(parts.settings, h("div", { class: "toolbar" }, h("code", { class: "command" }, command),
-      h("button", { type: "button", class: "small",
-        onclick: () => navigator.clipboard.writeText(command).then(() => notify("Copied."), notifyError) }, "Copy")),
-  table(settings));
+    fill(parts.settings, copyable(command), table(settings));
     fill(parts.data, table(facts),
       skipped.length > 0 && h("div", {}, h("h3", {}, "Left out"), h("pre", { tabindex: 0 }, skipped.join("\n"))));
     fill(parts.output, output.length

@@ -2,7 +2,7 @@
  * Inputs that several views use: a slider with its number, a text to copy, a place to drop a file.
  * @module
  */
-import { field, fill, h, notify, openForm } from "./dom.js";
+import { button, field, fill, h, notify, openForm } from "./dom.js";
 
 /**
  * A form for the tags and the note of a run.
@@ -28,7 +28,7 @@ export function debounce(action, pause = 300, timer = 0) {
 /** A command or a name with a button that copies it. @param {string} text @param {string} [label] */
 export function copyable(text, label = "Copy the command") {
   return h("div", { class: "copyable" }, h("pre", { tabindex: 0, "aria-label": label.replace(/^Copy /, "") }, text),
-    h("button", { type: "button", class: "small", "aria-label": label, onclick: () => copy(text) }, "Copy"));
+    button("Copy", () => copy(text), "small", { "aria-label": label }));
 }
 
 /** @param {string} text */

@@ -5,7 +5,7 @@
  */
 import { get, post, runPath } from "./api.js";
 import { announce } from "./clock.js";
-import { field, fill, h, notify, notifyError, number, panel } from "./dom.js";
+import { button, field, fill, h, notify, notifyError, number, panel } from "./dom.js";
 import { choice, copyable } from "./inputs.js";
 
 /** @typedef {{pair: string, left: string, right: string}} Pair left, right: addresses of pictures */
@@ -112,8 +112,7 @@ function createJudge(id, steps, compared, before) {
         copyable(chosen.command),
         h("a", { class: "button", href: `#/explore/${encodeURIComponent(id)}?view=grid&step=chosen` }, "Explore the chosen step")]
     : h("p", {}, "The weights of a chosen step are kept, and commands take them with --step chosen."));
-  const chooseButton = (/** @type {number} */ step) =>
-    h("button", { type: "button", onclick: () => choose(step) }, `Mark step ${number(step)} as chosen`);
+  const chooseButton = (/** @type {number} */ step) => button(`Mark step ${number(step)} as chosen`, () => choose(step));
   const choose = (/** @type {number | null} */ step) => attempt(async () => {
     showChosen(await post(path("/chosen"), { step, note: note.value }));
     notify(step === null ? "No step is chosen." : `Step ${number(step)} is chosen.`,
@@ -131,13 +130,12 @@ function createJudge(id, steps, compared, before) {
   const pick = (/** @type {0 | 1} */ side) =>
     choice(steps.map((step) => /** @type {[string, string]} */ ([String(step), `Step ${number(step)}`])), String(compared[side]),
       (step) => { compared[side] = Number(step); start(); });
-  const button = (/** @type {string} */ key, /** @type {string} */ text, /** @type {() => void} */ onclick) =>
-    h("button", { type: "button", onclick }, h("kbd", {}, key), text);
+  const keyed = (/** @type {string} */ key, /** @type {string} */ text, /** @type {() => void} */ onclick) =>
+    button([h("kbd", {}, key), text], onclick);
   showChosen(before);
-  const element = [panel("Which one is better?", [field("One", pick(0)), field("The other", pick(1))],
-    h("div", { class: "pair" },
-      pictures.map((picture, side) => h("figure", {}, picture, button(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
-    h("div", { class: "toolbar centre" }, button("0", "Neither", () => answer("neither")), button("U", "Undo", undo)),
+  const element = [panel("Which one is better?", [field("One", pick(0)), field("The other", pick(1))], h("div", { class: "pair" },
+      pictures.map((picture, side) => h("figure", {}, picture, keyed(String(side + 1), "This one", () => answer(KEYS[side + 1]))))),
+    h("div", { class: "toolbar centre" }, keyed("0", "Neither", () => answer("neither")), keyed("U", "Undo", undo)),
       state),
   h("div", { class: "columns" }, panel("Result so far", null, h("details", {}, h("summary", {}, "Show it"), result)),
     panel("Choose a step", null, chosenPlace, field("Why (optional)", note), buttons))];

@@ -4,7 +4,7 @@
  * @module
  */
 import { get, post, runPath } from "./api.js";
-import { continueLink, field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
+import { button, closeDialog, continueLink, field, fill, h, notify, notifyError, number, openForm, panel, setAttributes } from "./dom.js";
 import { openTags } from "./inputs.js";
 
 const TICKS = 1000;
@@ -92,31 +92,29 @@ class KnobRow {
     /** @type {number | null | undefined} manual value before the last change here; undefined: no change here */
     this.before = undefined;
     const integer = knob.scale === "integer", id = `knob-${knob.name}`;
-    this.slider = h("input",
-      { type: "range", id, min: integer ? knob.low : 0, max: integer ? knob.high : TICKS, step: 1,
+    this.slider = h("input", { type: "range", id, min: integer ? knob.low : 0, max: integer ? knob.high : TICKS, step: 1,
         "aria-describedby": `${id}-help`, oninput: () =>
       this.setDraft(integer ? Number(this.slider.value) : valueAt(this.knob, Number(this.slider.value))) });
-    this.box = h("input",
-      { type: "number", step: "any", min: knob.off ? 0 : knob.low, max: knob.high, "aria-label": `${knob.name}, value`,
+    this.box = h("input", { type: "number", step: "any", min: knob.off ? 0 : knob.low, max: knob.high, "aria-label": `${knob.name}, value`,
         oninput: () => this.setDraft(this.box.valueAsNumber, false),
         onkeydown: (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Enter") this.commit();
       if (event.key === "Escape") { this.draft = false; this.update(this.knob, true); }
     } });
     this.ghost = h("span", { class: "ghost", hidden: true });
-    this.set = h("button", { type: "button", class: "primary small", onclick: () => this.commit() });
-    this.cancel = h("button",
-      { type: "button", class: "quiet small",
-        onclick: () => { this.draft = false; this.update(this.knob, this.enabled); this.slider.focus(); } }, "Cancel");
-    this.release = h("button",
-      { type: "button", class: "small", "aria-label": `Release ${knob.name}`,
-        title: "Give the knob back to the controller", onclick: () => requests.release(knob.name) }, "Release");
-    this.undo = h("button",
-      { type: "button", class: "quiet small", "aria-label": `Undo the change of ${knob.name}`, onclick: () => {
+    this.set = button("", () => this.commit(), "primary small");
+    this.cancel = button("Cancel", () => {
+      this.draft = false;
+      this.update(this.knob, this.enabled);
+      this.slider.focus();
+    }, "quiet small");
+    this.release = button("Release", () => requests.release(knob.name), "small",
+      { "aria-label": `Release ${knob.name}`, title: "Give the knob back to the controller" });
+    this.undo = button("Undo", () => {
       const before = this.before ?? null;
       this.before = undefined;
       if (before === null) requests.release(knob.name); else requests.turn(knob.name, before, null);
-    } }, "Undo");
+    }, "quiet small", { "aria-label": `Undo the change of ${knob.name}` });
     this.state = h("span", { class: "knob-state" });
     this.element = h("li", { class: "knob", "data-knob": knob.name },
       h("div", { class: "knob-head" }, h("label", { for: id }, knob.name), this.state, this.box),
@@ -162,8 +160,7 @@ class KnobRow {
     this.ghost.hidden = knob.manual === null && !pending;
     this.ghost.title = `The controller would have it at ${valueText(knob, knob.target)}`;
     this.ghost.style.setProperty("--at",
-      String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low)
-        : positionOf(knob, knob.target) / TICKS)));
+      String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low) : positionOf(knob, knob.target) / TICKS)));
     this.element.classList.toggle("draft", this.draft);
     fill(this.state, pending ? h("span", { class: "chip waiting" }, "◷ waiting") : knob.frozen
       ? h("span", { class: "chip" }, "frozen") : knob.manual !== null
@@ -200,13 +197,13 @@ export function createKnobs(requests) {
 /** Buttons that ask the run for something. @param {string} id @param {Requests} requests */
 export function createActions(id, requests) {
   const ask = (/** @type {string} */ action, /** @type {string} */ text) =>
-    h("button", { type: "button", "data-action": action, onclick: () => requests.send({ action }, text) }, text);
+    button(text, () => requests.send({ action }, text), "", { "data-action": action });
   const live = h("div", { class: "toolbar" }, ask("sample", "Sample now"), ask("evaluate", "Evaluate now"),
     ask("save", "Save now"), ask("stop", "Stop"));
-  const note = h("button", { type: "button", onclick: () => (row.state === "running" ? openNote(requests) : openTags(row, annotate)) });
+  const note = button("", () => (row.state === "running" ? openNote(requests) : openTags(row, annotate)));
   const annotate = (/** @type {{tags: string[], note: string}} */ change) =>
     post(runPath(id, "/annotations"), change).then(requests.onchange, (error) => notifyError(error, `${id}: not saved. `));
-  const resume = h("button", { type: "button", onclick: () => openResume(id, row, kept) }, "Resume");
+  const resume = button("Resume", () => openResume(id, row, kept));
   /** @type {Row} */
   let row;
   /** @type {number[]} */
@@ -240,7 +237,7 @@ function openNote(requests) {
 function openResume(id, { state, step, steps: total }, checkpoints) {
   const value = state === "finished" ? 2 * step : total ?? "";
   const steps = h("input", { type: "number", min: step + 1, value });
-  const leave = (/** @type {any} */ event) => { if (event.target.closest("a")) event.target.closest("dialog").close(); };
+  const leave = (/** @type {any} */ event) => { if (event.target.closest("a")) closeDialog(event); };
   openForm("Resume the run", [field("Steps in all", steps, `It goes on from its end, step ${number(step)}, with the same settings.`),
     checkpoints.length > 0 && h("div", { onclick: leave }, h("p", {}, "To go back, or to change settings and knobs:"),
       h("ul", {}, checkpoints.map((kept) => h("li", {}, continueLink(id, kept)))))], "Resume", () => {

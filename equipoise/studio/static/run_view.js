@@ -5,7 +5,7 @@
 import { coalesce, get, onNews, runPath } from "./api.js";
 import { Clock } from "./clock.js";
 import { createCurves } from "./curves.js";
-import { badge, duration, fill, h, isCovered, notifyError, number, prefersStill } from "./dom.js";
+import { badge, button, duration, fill, h, isCovered, notifyError, number, prefersStill } from "./dom.js";
 import { createFacts, createHealth } from "./facts.js";
 import { createActions, createKnobs, Requests } from "./knobs.js";
 import { createSamples } from "./samples.js";
@@ -127,9 +127,8 @@ function createClockBar(clock, stops) {
   const box = h("input", { type: "number", min: 0, "aria-label": "Step, number",
     onchange: () => clock.update({ step: box.valueAsNumber || 0 }) });
   const last = h("span", { class: "muted nowrap" });
-  const play = h("button", { type: "button", class: "play", onclick: toggle });
-  const follow = h("button", { type: "button", class: "small", title: "Stay at the newest step",
-    onclick: () => clock.update({ follow: !clock.state.follow }) }, "Follow");
+  const play = button("", toggle, "play");
+  const follow = button("Follow", () => clock.update({ follow: !clock.state.follow }), "small", { title: "Stay at the newest step" });
   const element = h("section", { class: "clock-bar", "aria-label": "Clock" }, play,
     h("label", { for: "clock" }, "Step"), slider, box, last, follow,
     h("small", { class: "muted hint" }, "← → samples, space plays, + − 0 zoom"));

@@ -3,8 +3,8 @@
  * @module
  */
 import { coalesce, get, onNews, post, runPath } from "./api.js";
-import { ago, badge, bytes, duration, fill, h, isCovered, notify, notifyError, number, segmented, setAttributes,
-  setChildren } from "./dom.js";
+import { ago, badge, button, bytes, duration, fill, h, isCovered, notify, notifyError, number, segmented, setAttributes, setChildren }
+  from "./dom.js";
 import { openTags } from "./inputs.js";
 
 /**
@@ -69,13 +69,12 @@ export async function mount(root, { query }) {
   const head = h("tr", {}, h("th", {}, h("span", { class: "hidden" }, "Select")),
     Object.entries(COLUMNS).map(([key, { title, right }]) =>
     h("th", { scope: "col", class: right ? "right" : null, "data-key": key },
-      h("button", { type: "button", onclick: () => sortBy(key) }, title))),
+      button(title, () => sortBy(key)))),
   h("th", {}, h("span", { class: "hidden" }, "Actions")));
   const empty = h("div", { class: "empty", hidden: true });
   const table = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of runs" },
     h("table", {}, h("caption", { class: "hidden" }, "Runs"), h("thead", {}, head), body));
-  const search = h("input",
-    { type: "search", placeholder: "name, model, data, tag …", value: chosen.q, "aria-label": "Filter the runs",
+  const search = h("input", { type: "search", placeholder: "name, model, data, tag …", value: chosen.q, "aria-label": "Filter the runs",
     oninput: () => { chosen.q = search.value; show(); } });
   fill(root, h("div", { class: "title" }, h("h1", {}, "Runs"), count, h("span", { class: "grow" }), compare,
     h("a", { class: "button primary", href: "#/start" }, "Start a run")),
@@ -130,11 +129,9 @@ export async function mount(root, { query }) {
       if (!event.target.closest("a, button, input") && !String(getSelection())) location.hash = `#/run/${encodeURIComponent(id)}`;
     };
     return h("tr", { class: "opens", onclick: open }, h("td", {}, box), Object.keys(COLUMNS).map(() => h("td")),
-      h("td", { class: "right nowrap" },
-      h("button", { type: "button", class: "quiet small", "aria-label": `Tags and note of ${id}`,
-        title: "Tags and note", onclick: () => openTags(current(), (change) => annotate(current(), change)) }, "✎"),
-      h("button", { type: "button", class: "quiet small archive",
-        onclick: () => annotate(current(), { archived: !current().archived }) })));
+      h("td", { class: "right nowrap" }, button("✎", () => openTags(current(), (change) => annotate(current(), change)), "quiet small",
+        { "aria-label": `Tags and note of ${id}`, title: "Tags and note" }),
+      button("", () => annotate(current(), { archived: !current().archived }), "quiet small archive")));
   }
 
   function showSelection() {

@@ -3,7 +3,7 @@
  * @module
  */
 import { get, latest, request, runPath, url } from "./api.js";
-import { fill, h, number, openDialog, panel, segmented } from "./dom.js";
+import { button, closeDialog, fill, h, number, openDialog, panel, segmented } from "./dom.js";
 
 const LIMIT = 64, HISTORY = 8;
 /** Milliseconds without a change of the clock. */
@@ -30,8 +30,7 @@ export function createSamples(id, clock) {
 
   const picture = h("img", { class: "pixels sheet", alt: "" });
   const cell = h("div", { class: "cell", hidden: true });
-  const grid = h("div",
-    { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.",
+  const grid = h("div", { class: "sheet-box", tabindex: 0, role: "group", "aria-label": "Grid of samples. Arrow keys choose a sample.",
       onclick: choose, onkeydown: move }, picture, cell);
   const reals = h("img", { class: "pixels sheet", alt: "Real samples of the training data", hidden: true });
   const realsCaption = h("figcaption", { class: "muted" }, "Loading the reals …");
@@ -41,7 +40,7 @@ export function createSamples(id, clock) {
   const caption = h("figcaption", { class: "muted" });
   const texts = h("ol", { class: "texts", tabindex: 0, hidden: true });
   const close = h("section", { class: "stack closeup", "aria-label": "Chosen sample", hidden: true });
-  const large = h("button", { type: "button", class: "small", onclick: enlarge, title: "Show the grid in the whole window" }, "Enlarge");
+  const large = button("Enlarge", enlarge, "small", { title: "Show the grid in the whole window" });
   const sheets = h("div", { class: "sheets" }, h("figure", {}, grid, texts, caption), realsBox);
   const empty = h("p", { class: "empty" }, "No samples yet.");
   const element = panel("Samples", [segmented("Show", { samples: "Samples", both: "Both", reals: "Reals" }, view,
@@ -143,27 +142,25 @@ export function createSamples(id, clock) {
     const place = { left, top, width: 1 / columns, height: 1 / rows };
     for (const [name, share] of Object.entries(place)) cell.style.setProperty(name, `${share * 100}%`);
     const past = items.filter(({ step }) => step <= item.step), count = Math.min(HISTORY, past.length);
-    const history = Array.from({ length: count },
-      (_, index) => past[Math.round((index * (past.length - 1)) / Math.max(1, count - 1))]);
+    const history = Array.from({ length: count }, (_, index) => past[Math.round((index * (past.length - 1)) / Math.max(1, count - 1))]);
     fill(neighboursCaption, "Nearest training samples: searching …");
     neighbours.hidden = true;
     loadNeighbours(url(runPath(id, "/neighbours"), { step: item.step, index: selected }));
     fill(close, h("header", { class: "toolbar" }, h("h3", {}, `Sample ${selected}`), h("span", { class: "grow" }),
       h("a", { class: "button small", href: `#/explore/${encodeURIComponent(id)}?step=${item.step}` }, "Explore this step"),
-      h("button", { type: "button", class: "quiet small", "aria-label": "Close", onclick: () => select(-1) }, "✕")),
+      button("✕", () => select(-1), "quiet small", { "aria-label": "Close" })),
     h("small", { class: "muted" }, "The same latent over time"),
     h("div", { class: "strip" },
       history.map(({ step }) =>
-        h("button", { type: "button", title: `step ${step}`, "aria-label": `Go to step ${step}`,
-          onclick: () => clock.update({ step, follow: false }) },
-      h("img", { class: "pixels", alt: "", src: url(runPath(id, `/samples/${step}/${selected}.png`), { scale: 4 }) }),
-        h("small", {}, number(step))))),
+        button([h("img", { class: "pixels", alt: "", src: url(runPath(id, `/samples/${step}/${selected}.png`), { scale: 4 }) }),
+          h("small", {}, number(step))], () => clock.update({ step, follow: false }), "",
+        { title: `step ${step}`, "aria-label": `Go to step ${step}` }))),
     neighboursCaption, neighbours);
   }
 
   function enlarge() {
     openDialog("Samples", [h("div", { class: "toolbar" }, h("h2", {}, picture.alt), h("span", { class: "grow" }),
-      h("button", { type: "button", onclick: (/** @type {any} */ event) => event.target.closest("dialog").close() }, "Close")),
+      button("Close", closeDialog)),
     h("div", { class: "sheets" }, [picture, reals].map((image) => image.src && !image.hidden
       && h("img", { class: "pixels sheet", alt: image.alt, src: image.src })))], "large");
   }

@@ -3,7 +3,7 @@
  * the same. `?from=ID` starts with the settings of another run.
  * @module
  */
-import { get, latest, post, runPath } from "./api.js";
+import { get, latest, lines, post, postRaw, runPath } from "./api.js";
 import { bytes, duration, field, fill, h, number, panel, segmented } from "./dom.js";
 import { choice, copyable, debounce } from "./inputs.js";
 
@@ -63,17 +63,16 @@ function createForm(catalog, values) {
   const errors = new Map();
   let changed = "data", ended = false;
   const result = h("div", { class: "stack", "aria-live": "polite" },
-    h("p", { class: "muted" }, "Looking at the data, and measuring a few steps…")), status = h("p", { role: "status" });
+    h("p", { class: "muted" }, "Looking at the data…")), status = h("p", { role: "status" });
   const button = h("button", { type: "submit", class: "primary" }, "Start");
   const load = latest(async (/** @type {undefined} */ _, signal) => {
     result.setAttribute("aria-busy", "true");
-    /** @type {Preview} */
-    const preview = await post("/api/preview", values, signal);
-    if (ended) return;
-    if (preview.error) return fail(preview.error);
-    clear();
-    result.removeAttribute("aria-busy");
-    fill(result, previewOf(preview));
+    for await (const preview of lines(await postRaw("/api/preview", values, signal))) {
+      if (ended) return;
+      if (preview.error) return fail(preview.error);
+      clear();
+      fill(result, previewOf(preview));
+    }
   }, (error) => { if (!ended) fail(error.message); });
   const preview = debounce(() => { if (!ended) load(undefined); }, 500);
 
@@ -85,6 +84,7 @@ function createForm(catalog, values) {
   };
   const clear = () => {
     for (const place of errors.values()) place.hidden = true;
+    result.removeAttribute("aria-busy");
     button.disabled = false;
   };
   /** Show an error next to the setting that it names, else next to the last one that was changed. @param {string} message */
@@ -143,8 +143,7 @@ function createForm(catalog, values) {
   function lengthPanel() {
     const place = h("div", {}), kind = values.steps === undefined ? "minutes" : "steps";
     /** @param {string} name */
-    const show = (name) =>
-      fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)",
+    const show = (name) => fill(place, field(name === "minutes" ? "Minutes" : "Steps (each updates every network)",
         h("input", { type: "number", min: 0, step: name === "minutes" ? "any" : 1, value: values[name] ?? "",
           oninput: (/** @type {any} */ event) => set(name, event.target.valueAsNumber) })), errorOf(name));
     /** @param {string} name */
@@ -161,8 +160,7 @@ function createForm(catalog, values) {
   /** @param {string} name */
   function settingField(name) {
     const setting = catalog.settings.find((item) => item.name === name);
-    return setting ? h("div", {},
-      field(name.replaceAll("_", " ") + (setting.unit && ` (${setting.unit})`),
+    return setting ? h("div", {}, field(name.replaceAll("_", " ") + (setting.unit && ` (${setting.unit})`),
         settingInput(setting, values[name], (value) => set(name, value)), setting.help), errorOf(name)) : null;
   }
 
@@ -241,8 +239,8 @@ function previewOf({ thumbnails, train, held_out, shape, classes, seconds, repor
   const names = Array.isArray(classes) ? `${classes.length}: ${classes.slice(0, 6).join(", ")}${classes.length > 6 ? ", …" : ""}`
     : number(classes);
   const facts = { Training: number(train), "Held out": number(held_out), Shape: shape?.join(" × ") ?? "–", Classes: names,
-    Time: `about ${duration(seconds)}`, Report: duration(report_seconds), Memory: memory === null ? "–" : bytes(memory),
-    Weights: weights ? number(weights) : "–" };
+    ...seconds === null ? { Time: "measuring a few steps…" } : { Time: `about ${duration(seconds)}`, Report: duration(report_seconds),
+      Memory: memory === null ? "–" : bytes(memory), Weights: weights ? number(weights) : "–" } };
   return [thumbnails.length > 0
     && h("div", { class: "thumbnails" },
       thumbnails.map((src, index) => h("img", { class: "pixels", src, alt: `Training sample ${index + 1}` }))),

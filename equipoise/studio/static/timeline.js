@@ -2,7 +2,7 @@
  * The timeline of a run: one lane a kind of event. A click sets the clock and shows the reason.
  * @module
  */
-import { continueLink, fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
+import { button, continueLink, fill, h, number, panel, setAttributes, setChildren } from "./dom.js";
 
 /**
  * @typedef {object} Mark
@@ -51,7 +51,7 @@ export function createTimeline(id, clock) {
       const visible = joined(marks.filter((mark) => (mark.to ?? mark.from) >= from && mark.from <= to), bucket);
       const buttons = visible.map((mark) => {
         const key = `${name} ${mark.from} ${mark.kind}`,
-          element = old.get(key) ?? h("button", { type: "button", tabindex: -1, "aria-pressed": false });
+          element = old.get(key) ?? button("", null, "", { tabindex: -1, "aria-pressed": false });
         elements.set(key, element);
         describe(element, mark, name, from, to);
         return element;
@@ -73,8 +73,7 @@ export function createTimeline(id, clock) {
     const left = Math.max(0, (mark.from - from) / (to - from));
     const right = Math.min(1, ((mark.to ?? mark.from) - from) / (to - from));
     const span = mark.to === undefined ? "" : ` to ${mark.to}`;
-    setAttributes(element,
-      { class: `mark ${mark.kind}${span && " span"}`, title: mark.label,
+    setAttributes(element, { class: `mark ${mark.kind}${span && " span"}`, title: mark.label,
         "aria-label": `${lane}, step ${mark.from}${span}: ${mark.label}` });
     if (element.textContent !== (mark.mark ?? "")) fill(element, h("span", { "aria-hidden": true }, mark.mark));
     element.style.setProperty("--left", String(left));
@@ -169,10 +168,11 @@ function findingMark({ severity, since, until, evidence, causes, advice }, last)
 }
 
 /** @param {Remedy} remedy @param {number} last @returns {Mark} */
-function remedyMark({ step, symptom, rung, restored, until, why }, last) {
+function remedyMark({ step, symptom, rung, restored, until, overrides, why }, last) {
   const name = symptom.replaceAll("_", " "), back = restored === null ? "" : `, back to step ${restored}`;
+  const actions = Object.entries(overrides).map(([knob, value]) => `, ${knob} ${number(value)}`).join("");
   return { from: step, to: Math.min(until, Math.max(last, step)), kind: "remedy", mark: back && "↶",
-    label: `${name}, rung ${rung}${back}`,
+    label: `${name}, rung ${rung}${actions}${back}`,
     why: [h("p", {}, why || name), back && h("p", {}, `Went back to the checkpoint of step ${number(restored)}.`)] };
 }
 

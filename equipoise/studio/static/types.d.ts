@@ -38,7 +38,7 @@ interface TimelineFinding {
 }
 
 interface Remedy {
-  step: number; symptom: string; rung: number; restored: number | null; until: number; overrides: unknown; why: string;
+  step: number; symptom: string; rung: number; restored: number | null; until: number; overrides: Record<string, number>; why: string;
 }
 
 interface Turn { step: number; knob: string; from: number; to: number; by: string; why: string; count?: number }
