@@ -3,7 +3,7 @@
 import io
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -190,12 +190,9 @@ def explore_interpolation(this: ExplorationContext, request: InterpolateRequest)
     words = ["--from", this.command_names(request.start), "--to", this.command_names(request.end)]
     words += ["--steps", str(request.length), *(["--space", request.space] if request.space else [])]
     if request.save == "film":
-        require_drawable(this.generator)
-        frames = [
-            film_frame(samples.numpy()) for samples in generate_film(space, ends, request.length, space.interpolation)
-        ]
+        frames = generate_film(space, ends, request.length, space.interpolation)
         command = this.command("interpolate", *words, "--out", "film.mp4", steps_flag="--sampling-steps")
-        return ExplorerPicture(_encode_film(frames), command, FILM)
+        return draw_film(this.generator, frames, command)
     samples = generate_strip(space, ends[0], ends[1], request.length, space.interpolation)
     content, media_type = draw(samples.flatten(0, 1), this.generator, request.length)
     out = f"strip{_ending(media_type)}"
@@ -228,6 +225,18 @@ def draw(samples: Tensor, generator: Generator, columns: int | None) -> tuple[by
     return _draw_points(samples.flatten(1)), PNG
 
 
+def draw_film(generator: Generator, frames: Iterable[Tensor], command: str = "") -> ExplorerPicture:
+    """Draw a film of frames, images (N, C, H, W) each. `command`: what makes it again."""
+    from equipoise.report.video_encoding import write_video
+
+    require_drawable(generator)
+    pictures = [film_frame(samples.numpy()) for samples in frames]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        write_video(path, iter(pictures), pictures[0].size, FILM_FPS)
+        return ExplorerPicture(path.read_bytes(), command, FILM)
+
+
 def require_drawable(generator: Generator) -> None:
     """Raise SettingError for a generator of other samples than images."""
     if not generator.spec.is_image:
@@ -258,15 +267,6 @@ def _draw_points(points: Tensor) -> bytes:
         return result
 
     return render_png(figure)
-
-
-def _encode_film(frames: Sequence[Image.Image]) -> bytes:
-    from equipoise.report.video_encoding import write_video
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
-        write_video(path, iter(frames), frames[0].size, FILM_FPS)
-        return path.read_bytes()
 
 
 def _latents_of(count: int) -> tuple[Trait, ...]:

@@ -23,11 +23,15 @@ from equipoise.studio.exploration import (
     ExplorationContext,
     ExplorerPicture,
     draw,
+    draw_film,
     format_value,
     require_drawable,
     save_latents,
 )
 from equipoise.studio.explore_requests import ArithmeticRequest, DirectionsRequest, MixRequest
+
+FILM_POSITIONS = 24
+"""Positions along a direction from end to end in a film."""
 
 MarkedSide = Literal["keep", "flaw"]
 
@@ -68,6 +72,9 @@ def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> 
     if request.amounts is not None:
         moved = _move_by(styles, directions, request.amounts, layers)[None]
         return _single_picture(this, space, moved, None, request.save)
+    if request.save == "film":
+        moved = move_along(styles, directions, FILM_POSITIONS, request.extent, layers)
+        return draw_film(this.generator, (space.generate(place, None) for place in _there_and_back(moved.unbind(1))))
     moved = move_along(styles, directions, request.length, request.extent, layers)
     samples = space.generate(moved.flatten(0, 1), None)
     content = draw_directions(samples.numpy(), request.components, request.length, request.extent)
@@ -75,7 +82,8 @@ def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> 
     words += ["--extent", format_value(request.extent)]
     words += [] if request.start is None else ["--from", this.command_names([request.start])]
     words += [] if layers is None else ["--layers", f"{layers[0]}-{layers[-1]}"]
-    return ExplorerPicture(content, this.command("explore", *words, "--out", "directions.png"), traits=("captioned",))
+    command = this.command("explore", *words, "--out", "directions.png")
+    return ExplorerPicture(content, command, traits=("captioned", "film"))
 
 
 def explore_arithmetic(this: ExplorationContext, request: ArithmeticRequest) -> ExplorerPicture:
@@ -133,11 +141,20 @@ def _along_labels(this: ExplorationContext, request: DirectionsRequest) -> Explo
         if len(request.amounts) != 1:
             raise SettingError(f"there is one direction between labels, but {len(request.amounts)} amounts; give one")
         return _single_picture(this, space, (middle + request.amounts[0] * change)[None], label, request.save)
-    amounts = torch.linspace(-request.extent, request.extent, request.length)
+    is_film = request.save == "film"
+    amounts = torch.linspace(-request.extent, request.extent, FILM_POSITIONS if is_film else request.length)
     latents = torch.stack([middle + amount * change for amount in amounts])
+    if is_film:
+        places = _there_and_back(latents.unbind(0))
+        return draw_film(this.generator, (space.generate(place[None], label) for place in places))
     conditions = None if label is None else label.repeat_interleave(len(latents), dim=0)
     content, media_type = draw(space.generate(latents, conditions), this.generator, request.length)
-    return ExplorerPicture(content, media_type=media_type)
+    return ExplorerPicture(content, media_type=media_type, traits=("film",) if this.generator.spec.is_image else ())
+
+
+def _there_and_back(places: Sequence[Tensor]) -> list[Tensor]:
+    """Return the places from the first to the last and back, without the ends twice: a film of them repeats."""
+    return [*places, *places[-2:0:-1]]
 
 
 def _marked(this: ExplorationContext, mark: MarkedSide) -> tuple[str, ...]:

@@ -147,6 +147,16 @@ def test_a_film(explore: Explore, trained: Path) -> None:
     assert "--out film.mp4" in film.values["command"]
 
 
+def test_films_along_directions(explore: Explore, trained: Path, styled_run: Path) -> None:
+    labels = {"source": "labels", "plus": ["0/1"], "minus": ["0/2"]}
+    for run, fields in ((styled_run, {"components": 2}), (trained, labels)):
+        picture = explore(run, "directions", **fields)
+        assert "film" in picture.values["traits"]
+        film = explore(run, "directions", **fields, save="film")
+        assert film.values["type"] == "video/mp4"
+        assert film.content[4:8] == b"ftyp"
+
+
 def test_arithmetic(explore: Explore, trained: Path) -> None:
     alone = pixels(explore(trained, "arithmetic", plus=[["0/1", "0/2"], ["0/3"]], minus=[["0/4"]]).content)
     square = explore(trained, "arithmetic", plus=[["0/1", "0/2"], ["0/3"]], minus=[["0/4"]], neighbours=True)
@@ -187,7 +197,9 @@ def test_forms_give_what_requests_give(explore: Explore, styled_run: Path) -> No
     for kind, form, fields in pairs:
         answer = explore(styled_run, kind, **form)
         assert answer.content == explore(styled_run, kind, **fields).content
-        assert answer.values["traits"] == ("latents" if kind == "arithmetic" or "amounts" in fields else "captioned")
+        sheet = "captioned film" if kind == "directions" else "captioned"
+        traits = "latents" if kind == "arithmetic" or "amounts" in fields else sheet
+        assert answer.values["traits"] == traits
 
 
 def test_amounts_along_components(explore: Explore, styled_run: Path) -> None:
