@@ -186,6 +186,7 @@ def connect(size: int, folder: Path | None = None) -> Iterator[Connection]:
 def _join(stack: ExitStack, size: int) -> Connection:
     """Start what is to be started, and connect; `stack` ends the connection."""
     import torch
+    import torch.distributed.nn  # noqa: F401: before there is a group, which its default arguments would keep alive
     from torch import distributed
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
@@ -254,6 +255,7 @@ def _say_goodbye(connection: Connection) -> None:
 class _Disconnection:
     """Closes the connection at the end of a context; after an error not the one of NCCL between GPUs.
 
+    Threads of gloo end with it. One that releases a tensor while the interpreter ends would abort the process.
     Closing that one waits for processes that may have ended; they notice the end of this one.
     """
 

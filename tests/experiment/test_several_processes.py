@@ -143,6 +143,31 @@ def test_ctrl_c_and_sigterm_to_one_process_stop_a_run_that_then_ends_with_the_sa
     assert final_bytes(folder) == final_bytes(whole)
 
 
+THREADS_AFTER_A_CONNECTION = """
+import os, sys, torch
+from equipoise.experiment.processes import connect
+with connect(2) as connection:
+    torch.optim.Adam([torch.zeros(3)]).step()  # imports what torch imports late
+    connection.world.add(torch.ones(3))
+names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")]
+sys.exit(any("gloo" in name for name in names))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds threads in /proc")
+def test_threads_of_the_connection_end_with_it(tmp_path: Path) -> None:
+    """One that goes on may ask for the interpreter while that ends, and abort the process."""
+    places = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", processes.RENDEZVOUS: str(tmp_path / "store")}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", THREADS_AFTER_A_CONNECTION],
+            env={**os.environ, **places, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [rank.wait(PATIENCE) for rank in ranks] == [0, 0]
+
+
 @pytest.mark.parametrize("is_quota", [False, True])
 def test_a_disk_that_is_full_for_process_0_stops_all_and_the_run_can_be_resumed(
     is_quota: bool, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, final_bytes
