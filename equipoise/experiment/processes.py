@@ -186,7 +186,7 @@ def connect(size: int, folder: Path | None = None) -> Iterator[Connection]:
 def _join(stack: ExitStack, size: int) -> Connection:
     """Start what is to be started, and connect; `stack` ends the connection."""
     import torch
-    import torch.distributed.nn  # noqa: F401: before there is a group, which its default arguments would keep alive
+    import torch.distributed.nn  # before there is a group, which its default arguments would keep alive
     from torch import distributed
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from equipoise.errors import EquipoiseError
 from equipoise.runs.run_index import RunIndex
-from equipoise.studio import comparison_api, diagnosis_api, explorer_api, labels_api, launch_api, requests_api
+from equipoise.studio import comparison_api, diagnosis_api, explorer_api, labels_api, launch_api, requests_api, runs_api
 from equipoise.studio.responses import error_response
 from equipoise.studio.studio import Studio
 
@@ -43,7 +43,7 @@ class Client:
     loop: asyncio.AbstractEventLoop
 
     def __post_init__(self) -> None:
-        parts = (explorer_api, labels_api, comparison_api, diagnosis_api, launch_api, requests_api)
+        parts = (explorer_api, labels_api, comparison_api, diagnosis_api, launch_api, requests_api, runs_api)
         self.app = Starlette(
             routes=[route for part in parts for route in part.routes(self.studio)],
             exception_handlers={EquipoiseError: lambda _, error: error_response(error)},

@@ -14,6 +14,7 @@ import pytest
 from equipoise.runs.folders import hold
 from equipoise.runs.run import EVENTS_FILE, Run
 from equipoise.studio.run_files import warnings_of
+from tests.studio.test_launch_api import RING, wait_until
 
 MEGABYTES = 4
 PATH = "/api/runs/digits"
@@ -35,8 +36,8 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def disk(runs: Path, tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, in memory, with one run, and a file that fills it to its last byte."""
+def small_disk(runs: Path, tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, in memory, with one run and some megabytes that are free."""
     root = tmp_path / "disk"
     root.mkdir()
     size = sum(path.stat().st_size for path in runs.rglob("*") if path.is_file()) // 2**20 + MEGABYTES
@@ -49,10 +50,16 @@ def disk(runs: Path, tmp_path: Path) -> Iterator[Path]:
         pytest.skip("this test needs the permission to mount a file system")
     try:
         shutil.copytree(runs / "digits", root / "digits")
-        fill(root)
         yield root
     finally:
         subprocess.run(["umount", "-l", str(root)], check=True, timeout=20)
+
+
+@pytest.fixture
+def disk(small_disk: Path) -> Path:
+    """The same with a file that fills it to its last byte."""
+    fill(small_disk)
+    return small_disk
 
 
 def fill(root: Path) -> None:
@@ -84,6 +91,27 @@ def test_what_cannot_be_saved_is_named_and_saved_later(open_studio, disk: Path) 
             assert client.post(path, body).status < 300, path
     assert (disk / "digits" / "annotations.json").exists()
     Run(disk / "digits").lines()
+
+
+def test_a_run_that_fills_the_disk_ends_with_a_message_and_goes_on_later(open_studio, small_disk: Path) -> None:
+    client = open_studio(small_disk)
+    created = client.post("/api/runs", {**RING, "save_every": 100})
+    assert created.status == 201, created.values
+    name = created.values["id"]
+    run, page = Run(small_disk / name), f"/api/runs/{name}"
+    wait_until(lambda: run.lines("saved") != [])
+    fill(small_disk)
+    wait_until(lambda: not client.studio.launcher.is_alive(run.folder))
+    stopped = client.get(page).values
+    assert stopped["row"]["state"] == "stopped"
+    assert "the disk of this run is full" in " ".join(stopped["warnings"])
+    (small_disk / "filler").unlink()
+    step = stopped["row"]["step"]
+    assert client.post(f"{page}/resume", {"steps": step + 200}).status == 202
+    wait_until(lambda: not client.studio.launcher.is_alive(run.folder))
+    (finished,) = run.lines("finished")
+    assert finished["step"] == step + 200
+    assert client.get(page).values["row"]["state"] == "finished"
 
 
 def test_a_file_that_was_written_in_part_is_removed(open_studio, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
