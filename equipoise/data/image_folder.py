@@ -3,7 +3,7 @@
 PNG, JPEG, WebP, BMP, TIFF, GIF, HEIC and others, also in .zip or .tar, WebDataset shards, arrays (.npy, .npz), and
 Parquet files as of Hugging Face. Folders called train, valid and test are splits; labels are read from label files or
 subfolders. Images are decoded once into a cache next to the runs, and memory-mapped from there; your files are never
-modified. Check the licence of your images. See docs/reference/data.md.
+modified. Check the licence of your images. See docs/reference/data.md; for millions docs/how-to/large-data.md.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from equipoise.data._images.image_format import (
     check_transparent_shape,
 )
 from equipoise.data._images.inspection import inspect_images
-from equipoise.data._images.notes import format_notes
+from equipoise.data._images.notes import format_notes, size_notes
 from equipoise.data._images.pixel_values import Layout
 from equipoise.data._images.sizes import default_size, own_size
 from equipoise.data._images.sources import open_images
@@ -209,6 +209,7 @@ class ImageFolder:
         source, assignment, notes = self._read(location)
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
+        yield from (Preparation(TASK, 0, 0, note) for note in size_notes(location, len(source.files), form))
         cached = yield from decode_source(source, cache, image_decoding(form))
         if form.keeps_alpha and not cached.facts.get("transparent"):
             raise DataError(f"no image in {location} is transparent; omit data.alpha=keep")

@@ -11,6 +11,8 @@ from PIL import Image
 
 from equipoise.core import catalog
 from equipoise.core.events import Stepped
+from equipoise.data._images.image_format import ImageFormat
+from equipoise.data._images.notes import size_notes
 from equipoise.data.image_folder import ImageFolder
 from equipoise.errors import DataError, SettingError
 from equipoise.experiment import launch
@@ -424,3 +426,13 @@ def test_left_out_files_are_listed_in_the_run(tmp_path, working_directory):
         "007.png\tdamaged or truncated",
         "clip\\x1b.mp4\tvideo: extract frames",
     ]
+
+
+def test_the_space_that_a_large_folder_takes_is_named_before_it_is_decoded(data, tmp_path, monkeypatch):
+    write(tmp_path / "in", numbered(20))
+    assert not any("a cache of" in note for note in notes(data(image_size=16)))
+    monkeypatch.setattr("equipoise.data._images.notes.MANY_IMAGES", 20)
+    first, *_ = notes(data(image_size=16))
+    assert first.startswith("20 images are decoded into a cache of 0 GB; --data image_shards trains without one")
+    (note,) = size_notes(tmp_path, 1_000_000, ImageFormat(64, "crop", "white"))
+    assert "a cache of 12 GB" in note

@@ -1,13 +1,29 @@
-"""Notes for the user on how images were converted, from the facts counted while decoding."""
+"""Notes for the user on images: how many there are, and how they were converted by the facts counted meanwhile."""
 
+import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
 
 from equipoise.core.printing import agree, format_count
 from equipoise.data._images.decoding import BRIGHT, DARK_BITS, VALUE_STEP
 from equipoise.data._images.image_format import ImageFormat
 
+MANY_IMAGES = 300_000
+"""Number of images from which on a folder is large."""
 LOW_CONTRAST = 64
 """Range of the values of a set, of 255, below which its contrast is reported as little."""
+
+
+def size_notes(location: Path, count: int, target: ImageFormat) -> Iterator[str]:
+    """Yield a note before a large folder of `count` images is decoded: how much disk space that takes."""
+    if count >= MANY_IMAGES and location.is_dir():
+        gigabytes = count * math.prod(target.shape) * np.dtype(target.dtype).itemsize / 1e9
+        yield (
+            f"{count:,} images are decoded into a cache of {gigabytes:,.0f} GB; --data image_shards trains without one "
+            "(docs/how-to/large-data.md)"
+        )
 
 
 def format_notes(facts: Mapping[str, int], count: int, target: ImageFormat) -> Iterator[str]:
