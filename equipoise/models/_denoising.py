@@ -96,10 +96,10 @@ class DenoisingPhases(Generic[K]):
 
     def generate(self, networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:
         """Remove the noise in `sampling.steps` evaluations; the samples are clamped to [-1, 1]."""
-        levels = self.levels(sampling)
+        levels, denoiser = self.levels(sampling), cast(Denoiser, networks["generator"])
 
         def denoise(noisy: Tensor, sigma: Tensor) -> Tensor:
-            return self.guided(networks, noisy, sigma, condition, sampling.guidance)
+            return denoiser.guided(noisy, sigma, condition if self.classes else None, sampling.guidance)
 
         return SAMPLERS[self.sampler(sampling)](denoise, levels[0] * latent, levels).clamp(-1, 1)
 
@@ -116,20 +116,6 @@ class DenoisingPhases(Generic[K]):
     def denoise(self, networks: Networks, noisy: Tensor, sigma: Tensor, condition: Tensor | None) -> Tensor:
         """Estimate clean images (N, C, H, W) from noisy ones."""
         return cast(Tensor, networks["generator"](noisy, sigma, condition if self.classes else None))
-
-    def guided(
-        self, networks: Networks, noisy: Tensor, sigma: Tensor, condition: Tensor | None, w: float | None
-    ) -> Tensor:
-        """Compute D(x) + w (D(x, c) - D(x)) (Ho and Salimans 2022, equation 6, for denoisers); D(x, c) without w.
-
-        Both are evaluated in one batch.
-        """
-        if w is None or w == 1 or condition is None:
-            return self.denoise(networks, noisy, sigma, condition)
-        both = torch.cat([condition, torch.full_like(condition, -1)])
-        twice = self.denoise(networks, noisy.repeat(2, 1, 1, 1), sigma.repeat(2), both)
-        conditional, unconditional = twice.chunk(2)
-        return unconditional + w * (conditional - unconditional)
 
 
 def denoising_model(

@@ -23,6 +23,7 @@ from equipoise.losses.distillation import (
     score_identity,
 )
 from equipoise.nn import latents
+from equipoise.nn.denoiser import Denoiser
 from equipoise.nn.diffusion_samplers import karras_levels
 from equipoise.nn.fake_score import FakeScore
 
@@ -62,7 +63,7 @@ class DistillationSettings:
     `objective`: what the student learns from the teacher. `levels`: noise levels of the student's steps, descending.
     `noise`: the lowest and highest noise level at which scores are compared. `alpha`: of the score identity.
     `boundary`, `intervals`: lowest level of consistency, and number of intervals up to the first level of the student.
-    `shape`: of a sample. `is_conditional`: whether the networks use class labels.
+    `shape`: of a sample. `is_conditional`: whether the networks use class labels. `guidance`: of the teacher by them.
     """
 
     objective: Objective
@@ -73,6 +74,7 @@ class DistillationSettings:
     intervals: int
     shape: tuple[int, ...]
     is_conditional: bool
+    guidance: float
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,14 @@ class DistillationPhases:
         self, networks: Networks, batch: Batch, x: Tensor, noisy: Tensor, sigma: Tensor, moment: DistillationMoment
     ) -> tuple[Tensor, Tensor]:
         """Return what the student learns from the teacher, and the outputs of the student that it depends on."""
-        teacher, labels = networks[TEACHER], self._labels(batch)
+        labels = self._labels(batch)
         if self.settings.objective == "consistency":
             return self._consistency(networks, batch, moment)
         if self.settings.objective == "identity":
-            y_r, y_f = (score(noisy, sigma, labels) for score in (teacher, networks["discriminator"]))
+            y_r, y_f = self._teach(networks, noisy, sigma, labels), networks["discriminator"](noisy, sigma, labels)
             return score_identity(x, y_r, y_f, self.settings.alpha), x
         with torch.no_grad():
-            y_r, y_f = (score(noisy, sigma, labels) for score in (teacher, networks["discriminator"]))
+            y_r, y_f = self._teach(networks, noisy, sigma, labels), networks["discriminator"](noisy, sigma, labels)
         return distribution_matching(x, y_r, y_f), x
 
     def _consistency(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> tuple[Tensor, Tensor]:
@@ -163,10 +165,14 @@ class DistillationPhases:
         noisy = add_noise(batch.real, sigma, moment)
         output = self.denoise(student, noisy, sigma, labels)
         with torch.no_grad():
-            nearer = euler_step(noisy, networks[TEACHER](noisy, sigma, labels), sigma, below)
+            nearer = euler_step(noisy, self._teach(networks, noisy, sigma, labels), sigma, below)
             target = self.denoise(student, nearer, below, labels)
         # L = E d(f(x_{n+1}, t_{n+1}), sg f(x̂_n, t_n)): Song 2023, eq. 7; d and sg: Song and Dhariwal 2024
         return pseudo_huber(output, target), output
+
+    def _teach(self, networks: Networks, noisy: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        """Estimate clean images (B, ...) by the teacher, with guidance."""
+        return cast(Denoiser, networks[TEACHER]).guided(noisy, sigma, labels, self.settings.guidance)
 
     @property
     def has_fake_score(self) -> bool:

@@ -41,6 +41,10 @@ LOWEST_LEVEL = 0.002
 FIRST_LEVELS: Mapping[Objective, float] = {"matching": 2.5, "identity": 2.5, "consistency": 20.0, "adversarial": 2.5}
 """Noise level from which the student starts: 2.5 as in SiD. Consistency needs one at which reals look like noise."""
 
+GUIDANCE = 2.0
+"""On digits of 16 pixels, after 120 CPU seconds, one seed: kernel distance of a student of one step 0.17 at 1, 0.04 at
+1.5, 0.008 at 2; recall 0.86, 0.82, 0.67."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
@@ -51,7 +55,9 @@ class Distillation:
     (adversarial). `steps`: most evaluations of the student per sample; it learns to sample in 1 to `steps`. `start`:
     noise level of its first step; None for 2.5, with consistency 20. `noise_low`, `noise_high`: lowest and highest
     noise level at which reals, fakes and scores are compared. `alpha`: of the score identity. `intervals`: of noise
-    levels, for consistency. `knobs`: values that differ from the defaults of the knobs.
+    levels, for consistency. `guidance`: weight w of classifier-free guidance of the teacher, whose samples become
+    better and less varied with it; 1 for none; None for 2, or for none if the teacher has no labels. `knobs`: values
+    that differ from the defaults of the knobs.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -59,6 +65,7 @@ class Distillation:
         "dmd2": {
             "objective": "matching",
             "noise_high": 80.0,
+            "guidance": 1.0,
             "knobs": {
                 **{"lr_g": 2e-6, "lr_d": 2e-6, "beta1": 0.9, "beta2": 0.999, "discriminator_steps": 5},
                 **{"matching_weight": 1.0, "adversarial_weight": 3e-3, "head_weight": 1e-2},
@@ -68,6 +75,7 @@ class Distillation:
         "sid": {
             "objective": "identity",
             "noise_high": 15.0,
+            "guidance": 1.0,
             "knobs": {
                 **{"lr_g": 1e-5, "lr_d": 1e-5, "beta1": 0.0, "beta2": 0.999},
                 **{"matching_weight": 1.0, "adversarial_weight": 0.0, "head_weight": 0.0},
@@ -83,6 +91,7 @@ class Distillation:
     noise_high: float = 10.0
     alpha: float = 1.2
     intervals: int = 18
+    guidance: float | None = None
     knobs: Mapping[str, float] = field(
         default_factory=lambda: {
             **{"lr_g": 2e-4, "lr_d": 5e-4, "beta1": 0.0, "beta2": 0.99, "discriminator_steps": 2},
@@ -94,6 +103,7 @@ class Distillation:
         check_at_least(1, steps=self.steps, intervals=self.intervals)
         check_above(LOWEST_LEVEL, start=self.start)
         check_above(0, noise_low=self.noise_low, alpha=self.alpha)
+        check_at_least(0, guidance=self.guidance)
         check_above(self.noise_low, noise_high=self.noise_high)
 
     def build(self, spec: DataSpec, generator: Generator) -> Model[DistillationKnobs]:
@@ -103,7 +113,7 @@ class Distillation:
         """
         teacher = self.teacher or Teacher("edm")
         taught, denoiser = build_teacher(teacher, spec, generator)
-        settings = self.settings(spec.shape, is_conditional=taught.num_classes > 0)
+        settings = self.settings(spec.shape, self.guidance_of(taught), is_conditional=taught.num_classes > 0)
         phases, turnable = DistillationPhases(settings), self.turnable_knobs(settings)
         check_turnable(self.knobs, turnable, "distill")
         return Model(
@@ -132,7 +142,19 @@ class Distillation:
             inherits={"generator": "generator", "discriminator.denoiser": "generator", TEACHER: "generator"},
         )
 
-    def settings(self, shape: tuple[int, ...], *, is_conditional: bool) -> DistillationSettings:
+    def guidance_of(self, teacher: Model[Knobs]) -> float:
+        """Return the weight of guidance. Raises SettingError if the teacher cannot be guided."""
+        can_guide = "guidance" in teacher.samplings
+        if self.guidance is None:
+            return GUIDANCE if can_guide else 1.0
+        if self.guidance != 1 and not can_guide:
+            raise SettingError(
+                f"guidance = {self.guidance:g} needs a teacher that was trained with labels, some of them withheld, "
+                f"and this {teacher.name} was not; omit guidance"
+            )
+        return self.guidance
+
+    def settings(self, shape: tuple[int, ...], guidance: float, *, is_conditional: bool) -> DistillationSettings:
         """Return what is the same in all steps of a run."""
         first = self.start or FIRST_LEVELS[self.objective]
         return DistillationSettings(
@@ -144,6 +166,7 @@ class Distillation:
             intervals=self.intervals,
             shape=shape,
             is_conditional=is_conditional,
+            guidance=guidance,
         )
 
     def turnable_knobs(self, settings: DistillationSettings) -> frozenset[str]:

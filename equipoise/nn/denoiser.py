@@ -6,6 +6,7 @@ units, so that every sampler and every distillation works with each of them.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -101,6 +102,17 @@ class Denoiser(nn.Module):
         output = self.network(factors.input * noisy, factors.noise, labels, augmentation, generator)
         result: Tensor = factors.skip * noisy + factors.output * output.float()
         return result
+
+    def guided(self, noisy: Tensor, sigma: Tensor, labels: Tensor | None, w: float | None) -> Tensor:
+        """Compute D(x) + w (D(x, c) - D(x)) (Ho and Salimans 2022, equation 6, for denoisers); D(x, c) without w.
+
+        Both are evaluated in one batch.
+        """
+        if w is None or w == 1 or labels is None:
+            return cast(Tensor, self(noisy, sigma, labels))
+        both = torch.cat([labels, torch.full_like(labels, -1)])
+        conditional, unconditional = self(noisy.repeat(2, 1, 1, 1), sigma.repeat(2), both).chunk(2)
+        return cast(Tensor, unconditional + w * (conditional - unconditional))
 
     def features(self, noisy: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute the network's maps of the lowest level, (B, F, h, w), F `network.layout.feature_channels`."""

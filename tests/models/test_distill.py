@@ -13,7 +13,7 @@ from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
 from equipoise.core.teacher import Teacher
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.models._distillation import DistillationKnobs
-from equipoise.models.distill import Distillation
+from equipoise.models.distill import GUIDANCE, Distillation
 from equipoise.nn.diffusion_samplers import karras_levels
 from equipoise.nn.fake_score import FakeScore
 from equipoise.training.state import TrainingState, initial_state
@@ -155,7 +155,7 @@ def test_every_update_changes_its_network_and_no_other(objective: str) -> None:
 @pytest.mark.parametrize("objective", ["matching", "identity"])
 def test_student_does_not_change_while_both_scores_agree(objective: str) -> None:
     """At the start the fake score is the teacher: without the adversarial term there is nothing to learn."""
-    state = start(build(objective=objective), adversarial_weight=0)
+    state = start(build(objective=objective, guidance=1.0), adversarial_weight=0)
     state.model = dataclasses.replace(state.model, phases=state.model.phases[1:])
     before = bytes_of(state.model.networks["generator"].state_dict())
     (record,) = run(state)
@@ -260,6 +260,25 @@ def test_matching_pulls_a_student_to_its_teacher() -> None:
     after = abs(generate(model).mean().item() - wanted)
     assert before > 0.05
     assert after < before / 2
+
+
+@pytest.mark.parametrize("objective", ["matching", "identity", "consistency"])
+def test_the_teacher_is_guided(objective: str) -> None:
+    states = {w: start(build(objective=objective, guidance=w), adversarial_weight=0.0) for w in (1.0, GUIDANCE)}
+    for state in states.values():
+        run(state)
+    weights = {w: bytes_of(state.model.networks["generator"].state_dict()) for w, state in states.items()}
+    assert weights[1.0] != weights[GUIDANCE]
+    plain = start(build(objective=objective), adversarial_weight=0.0)
+    run(plain)
+    assert bytes_of(plain.model.networks["generator"].state_dict()) == weights[GUIDANCE]
+
+
+def test_guidance_needs_a_teacher_with_labels() -> None:
+    teacher = Teacher("edm", {**NARROW, "conditional": False})
+    assert Distillation(teacher=teacher).build(SPEC, torch.Generator()).num_classes == 0
+    with pytest.raises(SettingError, match=r"guidance = 3 needs a teacher .* this edm was not; omit guidance"):
+        Distillation(teacher=teacher, guidance=3.0).build(SPEC, torch.Generator())
 
 
 def test_model_that_is_no_diffusion_model_is_refused() -> None:
