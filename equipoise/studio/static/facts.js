@@ -30,7 +30,8 @@ export function createHealth(clock, requests) {
     const verdict = step >= clock.state.last ? details.row.verdict : "";
     fill(place, now.map(finding),
       !now.length && h("p", {}, verdict && badge(verdict), verdict && " ",
-        verdict === "unknown" ? "There is not enough evidence yet to say more." : "No finding at this step."),
+        verdict === "unknown" ? "There is not enough evidence yet to say more."
+          : "No finding at this step; most need the evidence of several readings."),
       step >= clock.state.last && details.missing
         && h("p", { class: "muted" }, h("b", {}, "To know more: "), details.missing),
       past > 0 && h("small", { class: "muted" }, `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
