@@ -13,12 +13,11 @@ from _results import Item, Result, Results, run_in_subprocess, table
 TITLE = "## One run on several processes"
 MODELS = {
     "digits": ("digits", {"image_size": 32}, "dcgan:lab32", 64, 104, 204),
-    "celeba64": ("openmoji", {"image_size": 64}, "dcgan:celeba64", 32, 4, 20),
+    "celeba64": ("openmoji", {"image_size": 64}, "dcgan:celeba64", 32, 104, 120),
 }
 """Name -> data, its options, the model, samples of a batch, the last step that is not counted, and the last step.
 
-Digits are counted after the first hundred steps, each of which is followed by a reading and a message; a step of the
-larger model takes so long that these are a small part of it.
+Steps are counted after the first hundred, each of which is followed by a reading and a message.
 """
 ARRANGEMENTS = {
     "1 process, 1 thread": (1, 1, 1),
