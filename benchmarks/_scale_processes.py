@@ -6,6 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from _results import Item, Result, Results, run_in_subprocess, table
@@ -95,7 +96,7 @@ class ExchangeTimes:
 
         self.gradients = self.statistics = 0.0
         self._is_update = False
-        reduce_update, all_reduce = step.reduce_update, distributed.all_reduce
+        reduce_update = step.reduce_update
 
         def timed_update(*arguments: object) -> object:
             begin, self._is_update = time.perf_counter(), True
@@ -105,13 +106,17 @@ class ExchangeTimes:
                 self.gradients += time.perf_counter() - begin
                 self._is_update = False
 
-        def timed_sum(*arguments: object) -> object:
-            begin = time.perf_counter()
-            result = all_reduce(*arguments)
-            self.statistics += 0.0 if self._is_update else time.perf_counter() - begin
-            return result
+        def timed(exchange: Callable[..., object]) -> Callable[..., object]:
+            def exchange_timed(*arguments: object) -> object:
+                begin = time.perf_counter()
+                result = exchange(*arguments)
+                self.statistics += 0.0 if self._is_update else time.perf_counter() - begin
+                return result
 
-        step.reduce_update, distributed.all_reduce = timed_update, timed_sum
+            return exchange_timed
+
+        step.reduce_update = timed_update
+        distributed.all_reduce, distributed.all_gather = timed(distributed.all_reduce), timed(distributed.all_gather)
 
 
 def run(item: Item) -> Result:

@@ -61,7 +61,8 @@ class Sensed(Event):
     """Signals were read from the device and diagnosed. `loss`: statistics of each "phase.term" since the last reading.
 
     `progress`: share of the planned run, in [0, 1]. `seconds`: since the start. `reward`: of the controller's previous
-    decision, for controllers that learn; else None.
+    decision, for controllers that learn; else None. `held`: of the knobs that a person holds, the values that the
+    controller would give them; not in the log while there are none.
     """
 
     progress: float
@@ -70,6 +71,7 @@ class Sensed(Event):
     signals: Signals
     health: Health
     reward: float | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

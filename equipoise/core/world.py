@@ -14,6 +14,10 @@ from torch import Tensor, distributed
 
 from equipoise.errors import LostProcessError
 
+SMALL = 2**16
+"""Most bytes of a tensor on the CPU that is gathered and added up: gloo takes 0.4 ms for that, and 1.5 for its own sum
+of the same numbers (two processes on one computer)."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -30,8 +34,7 @@ class World:
     def add(self, numbers: Tensor) -> Tensor:
         """Replace a tensor by its sum over the processes, in place, and return it."""
         if self.size > 1:
-            with _lost_processes():
-                distributed.all_reduce(numbers)
+            _add(numbers)
         return numbers
 
     def mean(self, values: Tensor) -> Tensor:
@@ -124,8 +127,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(context: object, values: Tensor) -> Tensor:
         result = values.clone(memory_format=torch.contiguous_format)
-        with _lost_processes():
-            distributed.all_reduce(result)
+        _add(result)
         return result
 
     @staticmethod
@@ -135,6 +137,19 @@ class _Sum(torch.autograd.Function):
 
 def _sum_of_ranks(values: Tensor) -> Tensor:
     return cast(Tensor, _Sum.apply(values))
+
+
+def _add(numbers: Tensor) -> None:
+    """Replace a contiguous tensor by its sum over the processes."""
+    with _lost_processes():
+        if numbers.device.type != "cpu" or numbers.nbytes > SMALL:
+            distributed.all_reduce(numbers)
+            return
+        parts = [torch.empty_like(numbers) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, numbers)
+    numbers.copy_(parts[0])
+    for part in parts[1:]:
+        numbers.add_(part)
 
 
 def _describe(name: str, value: Tensor) -> str:

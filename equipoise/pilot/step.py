@@ -6,7 +6,7 @@ All functions are pure and independent of optimizers: they take a :class:`PilotS
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from equipoise.core.controller import AnyController
@@ -71,6 +71,7 @@ class Decision:
     """Result of one reading. `loss`: statistics of each "phase.term". `remedy`: its overrides are in `changes` already.
 
     `restored`: the step whose weights a custom loop was rolled back to; None without a rollback. `reward`: see Turn.
+    `held`: of the knobs that a person holds, the values that the controller would give them.
     """
 
     loss: Mapping[str, ScalarStats]
@@ -79,6 +80,7 @@ class Decision:
     remedy: Remedy | None = None
     restored: int | None = None
     reward: float | None = None
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 def initial_state(settings: PilotSettings, knobs: Knobs) -> tuple[PilotState, tuple[KnobChange, ...]]:
@@ -122,7 +124,8 @@ def pilot_step(settings: PilotSettings, state: PilotState, inputs: PilotInput) -
             reason = f"{remedy.finding.symptom}, reset of knobs far from their published values"
         state, overridden = add_overrides(state, remedy.overrides, step, reason)
         changes += overridden
-    return state, Decision(statistics.loss, observation, changes, remedy, reward=reward)
+    held = {name: getattr(state.target, name) for name in sorted(state.manual)}
+    return state, Decision(statistics.loss, observation, changes, remedy, reward=reward, held=held)
 
 
 def decide(

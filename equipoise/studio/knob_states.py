@@ -57,7 +57,7 @@ def knob_states(run: LiveRun, frozen: object) -> list[KnobState]:
         if turn.by not in (MANUAL, REPAIR):
             last[turn.knob] = turn
     targets |= {knob: turn.after / _repair_factor(run, ranges.get(knob), turn) for knob, turn in last.items()}
-    targets |= _saved_targets(run.run.folder) if manual else {}
+    targets |= {**_saved_targets(run.run.folder), **_targets_while_held(run)} if manual else {}
     order = [name for name in ranges if name in values] + [name for name in values if name not in ranges]
     result = []
     for name in order:
@@ -114,8 +114,19 @@ def _observed_range(run: LiveRun, name: str, value: float) -> KnobRange:
     return KnobRange(low - margin, high + margin, "", "linear", "a knob of this model; its range is not recorded")
 
 
+def _targets_while_held(run: LiveRun) -> dict[str, float]:
+    """Return the controller's values of the knobs that were held at the latest reading."""
+    count = len(run.log.readings)
+    try:
+        held = run.log.reading(count - 1).get("held") if count else None
+    except ValueError:
+        return {}
+    values = held.items() if isinstance(held, Mapping) else ()
+    return {str(name): float(value) for name, value in values if isinstance(value, int | float)}
+
+
 def _saved_targets(folder: Path) -> dict[str, float]:
-    """Return the controller's values in the latest checkpoint; the log says them only while nobody holds a knob."""
+    """Return the controller's values in the latest checkpoint: before the first reading after a knob was held."""
     try:
         names = sorted(path.name for path in (folder / CHECKPOINTS_FOLDER).iterdir() if path.name.startswith("step-"))
         state = json.loads((folder / CHECKPOINTS_FOLDER / names[-1] / "state.json").read_text(encoding="utf-8"))

@@ -221,6 +221,7 @@ def _sensed_event(state: TrainingState, decision: Decision) -> Sensed:
         signals=observation.signals,
         health=observation.health,
         reward=decision.reward,
+        held=decision.held,
     )
 
 

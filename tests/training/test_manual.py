@@ -125,6 +125,8 @@ def test_a_held_knob_stands_above_the_controller_until_it_is_released() -> None:
     assert (manual[0].why, manual[1].why) == ("held by me", "released")
     assert not [event for event in turned if 5 < event.step < 20], "the knob does not move while it is held"
     assert [event.step for event in turned if event.by == "annealed" and event.step > 20][:3] == [21, 22, 23]
+    held = {event.step: event.held for event in of(Sensed, events)}
+    assert held == {step: {"lr_d": pytest.approx(schedule[step])} if 5 < step <= 20 else {} for step in held}
     for name, event in (("turn", manual[0]), ("release", manual[1])):
         index = events.index(event)
         assert isinstance(events[index - 1], Requested), f"the request to {name} comes before its change"
@@ -218,6 +220,7 @@ def test_an_empty_folder_of_requests_changes_no_byte(tmp_path: Path) -> None:
     without, with_folder = tmp_path / "without", tmp_path / "with"
     assert not (without / REQUESTS_FOLDER).exists()
     assert log_without_times(without) == log_without_times(with_folder)
+    assert not any("held" in line for line in log_without_times(without))
     assert final_bytes(without) == final_bytes(with_folder)
     state = (without / "checkpoints" / f"step-{STEPS:08d}" / "state.json").read_text()
     assert "manual" not in state

@@ -80,6 +80,9 @@ def test_a_knob_that_a_person_holds(root: Path, browser: Browser) -> None:
     knobs = {knob["name"]: knob for knob in run["knobs"]}
     assert (knobs["lr_d"]["value"], knobs["lr_d"]["manual"]) == (0.001, 0.001)
     assert knobs["lr_d"]["target"] == before["lr_d"]
+    append(root, **{**Run(root / "ring").lines("sensed")[-1], "step": 41, "held": {"lr_d": 7e-4, "lr_g": "nan"}})
+    (held,) = (knob for knob in browser.get(f"{RUNS}/ring").json["knobs"] if knob["name"] == "lr_d")
+    assert (held["value"], held["target"]) == (0.001, 7e-4)
     assert knobs["lr_g"]["manual"] is None
     assert run["row"]["manual"]
     assert any("a person has changed knobs" in note for note in run["warnings"])
