@@ -91,9 +91,13 @@ def routes(studio: Studio) -> list[Route]:
 
 
 async def _preview_lines(questions: StartQuestions, experiment: Experiment, command: str) -> AsyncIterator[bytes]:
-    """Yield what is known of a run, a JSON object a line: what its data hold, later also what it costs."""
-    async for answer in questions.preview(experiment.to_json()):
-        yield encode_json({**EMPTY, **answer, "command": command}) + b"\n"
+    """Yield what is known of a run, a JSON object a line: what its data hold, later also what it costs; or an error."""
+    rest = {**EMPTY, "command": command}
+    try:
+        async for answer in questions.preview(experiment.to_json()):
+            yield encode_json({**rest, **answer}) + b"\n"
+    except RunError as error:  # the answer has begun, so that its status can no longer say so
+        yield encode_json({**rest, "error": str(error)}) + b"\n"
 
 
 def _form_route(studio: Studio) -> Route:

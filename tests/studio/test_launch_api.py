@@ -280,6 +280,18 @@ def test_the_page_gets_all_fields_of_a_preview_and_the_command(
         assert {"shape", "train", "notes", "skipped", "thumbnails", "seconds", "memory"} <= line.keys()
 
 
+def test_a_preview_that_cannot_be_started_is_an_error(
+    open_studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(self: StartQuestions) -> None:
+        raise RunError("the preview cannot be started: no memory")
+
+    monkeypatch.setattr(StartQuestions, "_start_preview", nothing)
+    answer = open_studio(tmp_path).post("/api/preview", {"data": "digits"})
+    assert answer.values["error"] == "the preview cannot be started: no memory"
+    assert answer.values["command"] == "equipoise train digits"
+
+
 async def previews(questions: StartQuestions, values: dict[str, object]) -> list[object]:
     return [answer async for answer in questions.preview(values)]
 
