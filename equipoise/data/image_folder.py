@@ -209,7 +209,8 @@ class ImageFolder:
         source, assignment, notes = self._read(location)
         self._check_unchanged(source, cache, assignment)
         form, range_notes = yield from self._choose_format(source, cache)
-        yield from (Preparation(TASK, 0, 0, note) for note in size_notes(location, len(source.files), form))
+        count = len(source.files)
+        yield from (Preparation(TASK, 0, count, note) for note in size_notes(location, count, form))
         cached = yield from decode_source(source, cache, image_decoding(form))
         if form.keeps_alpha and not cached.facts.get("transparent"):
             raise DataError(f"no image in {location} is transparent; omit data.alpha=keep")
@@ -233,7 +234,7 @@ class ImageFolder:
         if result.balance and not result.classes:
             raise SettingError(f"data.balance = true needs classes, and {location} has none; omit data.balance")
         for note in (*notes, *range_notes, *cached.notes, *facts, *result._notes(images)):
-            yield Preparation(TASK, len(source.files), len(source.files), note)
+            yield Preparation(TASK, count, count, note)
         return result
 
     @property

@@ -104,9 +104,9 @@ class Denoiser(nn.Module):
         return result
 
     def guided(self, noisy: Tensor, sigma: Tensor, labels: Tensor | None, w: float | None) -> Tensor:
-        """Compute D(x) + w (D(x, c) - D(x)) (Ho and Salimans 2022, equation 6, for denoisers); D(x, c) without w.
+        """Compute D(x) + w (D(x, c) - D(x)) (Ho and Salimans 2022, equation 6, for denoisers), as :meth:`forward`.
 
-        Both are evaluated in one batch.
+        Both are evaluated in one batch. D(x, c) alone if w is None or 1, or without labels.
         """
         if w is None or w == 1 or labels is None:
             return cast(Tensor, self(noisy, sigma, labels))

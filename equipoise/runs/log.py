@@ -89,7 +89,7 @@ def _to_json(event: Event) -> dict[str, object]:
         for field in dataclasses.fields(event)
         if field.name not in FIELDS_IN_FILES
     }
-    if not values.get("held", True):
+    if values.get("held") == {}:  # only readings while a person holds a knob have it
         del values["held"]
     if "before" in values:
         values["from"], values["to"] = values.pop("before"), values.pop("after")
