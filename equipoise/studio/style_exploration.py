@@ -8,6 +8,7 @@ from torch import Tensor
 
 from equipoise.core.printing import format_count
 from equipoise.errors import SettingError
+from equipoise.inference.latent_space import SelectedLatents, generate_film
 from equipoise.inference.spaces import Space, SpaceW
 from equipoise.inference.style_space import (
     StyleDirections,
@@ -30,8 +31,8 @@ from equipoise.studio.exploration import (
 )
 from equipoise.studio.explore_requests import ArithmeticRequest, DirectionsRequest, MixRequest
 
-FILM_POSITIONS = 24
-"""Positions along a direction from end to end in a film."""
+FILM_STEPS = 24
+"""Frames from one end of a direction to the other."""
 
 MarkedSide = Literal["keep", "flaw"]
 
@@ -72,10 +73,9 @@ def explore_directions(this: ExplorationContext, request: DirectionsRequest) -> 
     if request.amounts is not None:
         moved = _move_by(styles, directions, request.amounts, layers)[None]
         return _single_picture(this, space, moved, None, request.save)
-    if request.save == "film":
-        moved = move_along(styles, directions, FILM_POSITIONS, request.extent, layers)
-        return draw_film(this.generator, (space.generate(place, None) for place in _there_and_back(moved.unbind(1))))
     moved = move_along(styles, directions, request.length, request.extent, layers)
+    if request.save == "film":
+        return _film(this, space, moved[:, 0], moved[:, -1], None)
     samples = space.generate(moved.flatten(0, 1), None)
     content = draw_directions(samples.numpy(), request.components, request.length, request.extent)
     words = ["--components", str(request.components), "--steps", str(request.length)]
@@ -141,20 +141,21 @@ def _along_labels(this: ExplorationContext, request: DirectionsRequest) -> Explo
         if len(request.amounts) != 1:
             raise SettingError(f"there is one direction between labels, but {len(request.amounts)} amounts; give one")
         return _single_picture(this, space, (middle + request.amounts[0] * change)[None], label, request.save)
-    is_film = request.save == "film"
-    amounts = torch.linspace(-request.extent, request.extent, FILM_POSITIONS if is_film else request.length)
+    amounts = torch.linspace(-request.extent, request.extent, request.length)
     latents = torch.stack([middle + amount * change for amount in amounts])
-    if is_film:
-        places = _there_and_back(latents.unbind(0))
-        return draw_film(this.generator, (space.generate(place[None], label) for place in places))
+    if request.save == "film":
+        return _film(this, space, latents[:1], latents[-1:], label)
     conditions = None if label is None else label.repeat_interleave(len(latents), dim=0)
     content, media_type = draw(space.generate(latents, conditions), this.generator, request.length)
     return ExplorerPicture(content, media_type=media_type, traits=("film",) if this.generator.spec.is_image else ())
 
 
-def _there_and_back(places: Sequence[Tensor]) -> list[Tensor]:
-    """Return the places from the first to the last and back, without the ends twice: a film of them repeats."""
-    return [*places, *places[-2:0:-1]]
+def _film(
+    this: ExplorationContext, space: Space, first: Tensor, last: Tensor, labels: Tensor | None
+) -> ExplorerPicture:
+    """Draw a film of samples that move on a line from the latents `first` (N, ...) to `last`, and back."""
+    stops = [SelectedLatents(latents, labels) for latents in (first, last)]
+    return draw_film(this.generator, generate_film(space, stops, FILM_STEPS, "linear"))
 
 
 def _marked(this: ExplorationContext, mark: MarkedSide) -> tuple[str, ...]:
