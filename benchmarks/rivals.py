@@ -4,11 +4,12 @@
     python benchmarks/rivals.py run --seeds 2 --tasks digits
     python benchmarks/rivals.py collect FOLDER      add the finished seeds of a comparison that was run in another way
     python benchmarks/rivals.py page                rewrite rivals.md and its figures
+    python benchmarks/rivals.py run --plan distillation     the same for the terms of distillation: distillation.md
 
 Method. The arms, the claims and the budget are those of the plan; the protocol is that of `equipoise compare`
 (docs/how-to/compare.md). A seed counts in a task when all arms have run it. Each of them is a comparison of its own, in
-comparisons/rivals_TASK_seedN, so that they can be run on different days: the steps that fit into the budget are
-calibrated for each of them. Results, digests included, are in results/rivals.jsonl, a line per run.
+comparisons/PLAN_TASK_seedN, so that they can be run on different days: the steps that fit into the budget are
+calibrated for each of them. Results, digests included, are in results/PLAN.jsonl, a line per run.
 """
 
 import argparse
@@ -33,23 +34,50 @@ from equipoise.comparison.results import RunResult
 from equipoise.comparison.summary import Block, complete_blocks, failed_runs, summarise
 from equipoise.jobs.local import LocalBackend
 
-PLAN = ROOT / "experiments" / "compare" / "rivals.toml"
-RESULTS, MACHINES = HERE / "results" / "rivals.jsonl", HERE / "results" / "rivals_machines.json"
-NOTES = HERE / "rivals_notes.md"
+TITLES = {
+    "rivals": "GANs, diffusion, and diffusion distilled into one step",
+    "distillation": "Distillation into one step: what each term brings",
+}
+"""Name of a plan in experiments/compare -> title of its page."""
 
 
-def run(tasks: Sequence[str], seeds: Sequence[int], processes: int) -> None:
+class Study:
+    """The plan of a comparison of models, the files of its results, and its page."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.file = ROOT / "experiments" / "compare" / f"{name}.toml"
+        self.plan = load_plan(self.file)
+        self.results = HERE / "results" / f"{name}.jsonl"
+        self.machines = HERE / "results" / f"{name}_machines.json"
+        self.notes = HERE / f"{name}_notes.md"
+        self.cost_figure = HERE / f"{name}_cost.png"
+
+    def stored(self) -> list[RunResult]:
+        """Return the results of all runs so far."""
+        return results.read_results(self.results) if self.results.exists() else []
+
+    def stored_blocks(self) -> list[Block]:
+        """Return the seeds of each task that every arm has run."""
+        return complete_blocks(self.plan, self.stored())
+
+    def samples(self, task: str) -> Path:
+        """Return the path of the picture of the samples of every arm."""
+        return HERE / f"{self.name}_{task}.png"
+
+
+def run(study: Study, tasks: Sequence[str], seeds: Sequence[int], processes: int) -> None:
     """Run the plan for each task and seed without results, and collect them."""
-    plan = load_plan(PLAN)
     for task, seed in itertools.product(tasks, seeds):
-        if any((block[plan.baseline].task, block[plan.baseline].seed) == (task, seed) for block in stored_blocks(plan)):
+        done = {(result.task, result.seed) for block in study.stored_blocks() for result in block.values()}
+        if (task, seed) in done:
             continue
-        folder = ComparisonFolder(ROOT / "comparisons" / f"rivals_{task}_seed{seed}")
-        part = create_or_open(folder, part_of(plan, task, seed), PLAN.read_text())
+        folder = ComparisonFolder(ROOT / "comparisons" / f"{study.name}_{task}_seed{seed}")
+        part = create_or_open(folder, part_of(study.plan, task, seed), study.file.read_text())
         for event in execute_jobs(part, folder, LocalBackend(processes, PRELOADED_MODULES)):
             failure = f": {event.error}" if event.error else ""
             print(f"{task}, seed {seed}: {event.done} of {event.total} finished{failure}", flush=True)
-        collect(folder)
+        collect(study, folder)
 
 
 def part_of(plan: ComparisonPlan, task: str, seed: int) -> ComparisonPlan:
@@ -68,17 +96,7 @@ def part_of(plan: ComparisonPlan, task: str, seed: int) -> ComparisonPlan:
     return part
 
 
-def stored() -> list[RunResult]:
-    """Return the results of all runs so far."""
-    return results.read_results(RESULTS) if RESULTS.exists() else []
-
-
-def stored_blocks(plan: ComparisonPlan) -> list[Block]:
-    """Return the seeds of each task that every arm has run."""
-    return complete_blocks(plan, stored())
-
-
-def collect(folder: ComparisonFolder) -> None:
+def collect(study: Study, folder: ComparisonFolder) -> None:
     """Add the complete seeds of a comparison to the stored results; draw its samples if there are none yet."""
     page.write_report(folder)
     plan = open_comparison(folder).plan
@@ -87,53 +105,52 @@ def collect(folder: ComparisonFolder) -> None:
     summary = summarise(plan, runs)
     new = [result for block in blocks for result in block.values()]
     names = {result.name for result in new}
-    results.write_results(RESULTS, [*(old for old in stored() if old.name not in names), *new])
-    machines = json.loads(MACHINES.read_text()) if MACHINES.exists() else []
+    results.write_results(study.results, [*(old for old in study.stored() if old.name not in names), *new])
+    machines = json.loads(study.machines.read_text()) if study.machines.exists() else []
     line = f"{machine()}; commit {commit()}; {today()}"
-    MACHINES.write_text(json.dumps(list(dict.fromkeys([*machines, line])), indent=1) + "\n")
+    study.machines.write_text(json.dumps(list(dict.fromkeys([*machines, line])), indent=1) + "\n")
     for grid in render_sample_grids(folder, summary, blocks) if summary else []:
-        path = HERE / f"rivals_{grid.setting}.png"
-        if not path.exists():
+        if not (path := study.samples(grid.setting)).exists():
             path.write_bytes(grid.wide)
     print(f"{len(new)} results from {folder.path}")
 
 
-def write_page() -> None:
-    """Write rivals.md, and the figure of quality against the cost of a sample."""
-    plan, runs = load_plan(PLAN), stored()
+def write_page(study: Study) -> None:
+    """Write the page of a plan, and its figure of quality against the cost of a sample."""
+    plan, runs = study.plan, study.stored()
     summary = summarise(plan, runs)
     if summary is None:
-        raise SystemExit("no seed has been run by all arms; run: python benchmarks/rivals.py run")
-    blocks = stored_blocks(plan)
-    (HERE / "rivals_cost.png").write_bytes(cost_figures.plot_sampling_cost(plan, blocks))
+        raise SystemExit(f"no seed has been run by all arms; run: python benchmarks/rivals.py run --plan {study.name}")
+    blocks = study.stored_blocks()
+    study.cost_figure.write_bytes(cost_figures.plot_sampling_cost(plan, blocks))
     claims = test_claims(plan, blocks)
     count = {task: sum(block[plan.baseline].task == task for block in blocks) for task in plan.tasks}
     seeds = ", ".join(f"{task} {number} of {len(plan.seeds)}" for task, number in count.items())
     budget = "tasks and seeds, and the CPU seconds of training that the plan says"
+    machines = " | ".join(json.loads(study.machines.read_text()))
     write(
-        HERE / "rivals.md",
-        "# GANs, diffusion, and diffusion distilled into one step",
-        f"`python benchmarks/rivals.py`; seeds: {seeds}. Machines: {' | '.join(json.loads(MACHINES.read_text()))}. "
-        "Method: docstring of the script; the plan is experiments/compare/rivals.toml.",
-        *([NOTES.read_text().strip()] if NOTES.exists() else []),
+        HERE / f"{study.name}.md",
+        f"# {TITLES[study.name]}",
+        f"`python benchmarks/rivals.py page --plan {study.name}`; seeds: {seeds}. Machines: {machines}. "
+        f"Method: docstring of the script; the plan is experiments/compare/{study.name}.toml.",
+        *([study.notes.read_text().strip()] if study.notes.exists() else []),
         f"## The claims\n\n{describe_scope(summary, budget)}",
         model_tables.claims_table(claims).markdown().partition("\n\n")[2],
         "## Quality against the cost of a sample",
-        "![Score over CPU seconds per 1,000 samples](rivals_cost.png)",
+        f"![Score over CPU seconds per 1,000 samples]({study.cost_figure.name})",
         "Each point is an arm; lines connect arms that sample from the same runs.",
-        *samples(plan),
+        *samples(study),
         *measured_tables(plan, runs, blocks),
         *(section(claim) for claim in claims),
     )
 
 
-def samples(plan: ComparisonPlan) -> list[str]:
+def samples(study: Study) -> list[str]:
     """Return the pictures of the samples of every arm, a task each."""
-    paths = {task: HERE / f"rivals_{task}.png" for task in plan.tasks}
     pictures = [
         f"![Samples of every arm, {task}]({path.name})\n\n{task}: not selected, the best arm first."
-        for task, path in paths.items()
-        if path.exists()
+        for task in study.plan.tasks
+        if (path := study.samples(task)).exists()
     ]
     return ["## Samples", *pictures] if pictures else []
 
@@ -162,16 +179,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "collect", "page"))
     parser.add_argument("folders", nargs="*", type=Path, help="of `collect`: folders of comparisons")
+    parser.add_argument("--plan", choices=tuple(TITLES), default="rivals")
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="default: all tasks of the plan")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: all seeds of the plan")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at once")
     args = parser.parse_args()
+    study = Study(args.plan)
     if args.command == "run":
-        plan = load_plan(PLAN)
-        run(args.tasks or list(plan.tasks), args.seeds or plan.seeds, args.processes)
+        run(study, args.tasks or list(study.plan.tasks), args.seeds or study.plan.seeds, args.processes)
     for folder in args.folders:
-        collect(ComparisonFolder(folder))
-    write_page()
+        collect(study, ComparisonFolder(folder))
+    write_page(study)
 
 
 if __name__ == "__main__":
