@@ -141,17 +141,17 @@ class Model(Generic[K]):
     `generate(networks, latent, condition, sampling)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes`
     is above 0, captions (N, T) int64 if `captions` says how they are written, inputs (N, ...) if `source` is a shape,
     else None. `samplings`: the fields of `sampling` that act. `styles`: the space W+, if the generator has one.
-    `logits(networks, batch, moment)`: logits of the discriminator for real samples; None for a model without
-    discriminator. `glance`: how to sample during training, where samples must be cheap. `denoising`: how a diffusion
-    model samples. `memory`: initial buffers. `averaged`: networks with a running average, which samples are generated
-    from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height and width are other
-    multiples of this give samples of their size; None: `source` is the only size. `scale`: sides of samples divided by
-    those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns that direction too.
-    `mixed_precision`: False if low precision would harm the samples. `probability`: maps logits to D(x), if they are
-    log-odds. `ideal(knobs)`: the discriminator's adversarial loss for fakes that are distributed like the reals.
-    `vocabulary`: the words of text. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`: first step
-    of adversarial training, after pre-training. `frozen`: networks that no phase updates, by digest of their weights;
-    they are in evaluation mode and not in checkpoints. `inherits`: networks, or parts of them such as
+    `logits(networks, batch, moment)`: logits of the discriminator for real samples, or None while it is switched off by
+    knobs; None for a model without discriminator. `glance`: how to sample during training, where samples must be cheap.
+    `denoising`: how a diffusion model samples. `memory`: initial buffers. `averaged`: networks with a running average,
+    which samples are generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose
+    height and width are other multiples of this give samples of their size; None: `source` is the only size. `scale`:
+    sides of samples divided by those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns
+    that direction too. `mixed_precision`: False if low precision would harm the samples. `probability`: maps logits to
+    D(x), if they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss for fakes that are distributed like
+    the reals. `vocabulary`: the words of text. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`:
+    first step of adversarial training, after pre-training. `frozen`: networks that no phase updates, by digest of their
+    weights; they are in evaluation mode and not in checkpoints. `inherits`: networks, or parts of them such as
     "discriminator.denoiser", by the network of the run to start from whose averaged weights they start with; a model
     with any is not trained without such a run. `measured_at`: shares of a run, ascending, at which a step is timed to
     plan the run; its cost is the mean. More than one for networks that grow. `generate_transformed(networks, latent,
@@ -167,7 +167,7 @@ class Model(Generic[K]):
     optimizer: Callable[[str, Moment[K]], OptimizerSettings]
     latent: Callable[[int, Generator, float | None], Tensor]
     generate: Callable[[Networks, Tensor, Tensor | None, Sampling], Tensor]
-    logits: Callable[[Networks, AnyBatch, Moment[K]], Tensor] | None
+    logits: Callable[[Networks, AnyBatch, Moment[K]], Tensor | None] | None
     memory: Memory = field(default_factory=dict)
     averaged: tuple[str, ...] = ("generator",)
     num_classes: int = 0

@@ -198,6 +198,8 @@ def knobs_far_from_published(context: RepairContext) -> dict[str, float]:
 def _is_far(name: str, knob_range: KnobRange, value: float, published: float) -> bool:
     if published == 0 and value <= OPTIONAL_REGULARISATION.get(name, 0.0):
         return False
+    if value == 0 and knob_range.can_be_off and name not in OPTIONAL_REGULARISATION:
+        return False  # a term of the loss was switched off, which is a choice
     if knob_range.scale == "log":
         if value == 0 or published == 0:
             return value != published

@@ -49,7 +49,7 @@ class DistillationKnobs(Knobs):
         0.1, 1e-4, 1e2, "", "log", "weight of the adversarial term in the student's loss", can_be_off=True
     )
     head_weight: float = knob(
-        0.1, 1e-4, 1e2, "", "log", "weight of the discriminator's loss in the loss of the fake score", can_be_off=True
+        0.1, 1e-4, 1e2, "", "log", "weight of the discriminator in the loss of the fake score; 0: none", can_be_off=True
     )
 
 
@@ -86,22 +86,24 @@ class DistillationPhases:
     def fake_score_loss(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Loss:
         """Compute the loss of the fake score: it denoises samples of the student, and its head tells them from reals.
 
-        Both see noised images: the same levels for reals and fakes, and noise of their own.
+        Both see noised images: the same levels for reals and fakes, and noise of their own. An unused head is skipped.
         """
         knobs, labels = moment.knobs, self._labels(batch)
         fake_score = cast(FakeScore, networks["discriminator"])
         with torch.no_grad():
             x = self.draw(networks, len(batch), labels, moment)
             sigma = self.draw_noise_levels(len(batch), moment)
-            noisy_fake, noisy_real = (add_noise(images, sigma, moment) for images in (x, batch.real))
+            noisy_fake = add_noise(x, sigma, moment)
         terms = {}
+        if not self.trains_head(knobs):
+            denoising = self._denoising(fake_score, fake_score(noisy_fake, sigma, labels), x, sigma)
+            return Loss(denoising, terms={"denoising": denoising.detach()})
         if self.has_fake_score:
             denoised, fake_logit = fake_score.denoised_and_logits(noisy_fake, sigma, labels)
-            # L_denoise = E λ(σ) |D(x + σ n) - x|²: Karras 2022, eq. 2, on samples of the student (Yin 2024, eq. 6)
-            terms["denoising"] = (fake_score.denoiser.weight(sigma) * (denoised - x).square()).mean()
+            terms["denoising"] = self._denoising(fake_score, denoised, x, sigma)
         else:
             fake_logit = fake_score.logits(noisy_fake, sigma, labels)
-        real_logit = fake_score.logits(noisy_real, sigma, labels)
+        real_logit = fake_score.logits(add_noise(batch.real, sigma, moment), sigma, labels)
         one, zero = torch.ones_like(real_logit), torch.zeros_like(fake_logit)
         adversarial = ADVERSARIAL.discriminator(real_logit, fake_logit, one, zero)
         # L_D = L_denoise + λ_head L_adv        (Yin 2024, DMD2, section 4.3)
@@ -114,6 +116,10 @@ class DistillationPhases:
             logit_fake=fake_logit.detach(),
         )
 
+    def _denoising(self, fake_score: FakeScore, denoised: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        # L_denoise = E λ(σ) |D(x + σ n) - x|²: Karras 2022, eq. 2, on samples of the student (Yin 2024, eq. 6)
+        return (fake_score.denoiser.weight(sigma) * (denoised - x).square()).mean()
+
     def student_loss(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Loss:
         """Compute the loss of the student. Terms of weight 0 are skipped."""
         knobs, labels = moment.knobs, self._labels(batch)
@@ -124,7 +130,7 @@ class DistillationPhases:
         terms, outputs, logit = {}, {"matching": x, "adversarial": x}, None
         if self.settings.objective != "adversarial" and weights["matching"]:
             terms["matching"], outputs["matching"] = self._matching(networks, batch, x, noisy, sigma, moment)
-        if weights["adversarial"] or not terms:
+        if (weights["adversarial"] and self.trains_head(knobs)) or not terms:
             logit = cast(FakeScore, networks["discriminator"]).logits(noisy, sigma, labels)
             terms["adversarial"] = ADVERSARIAL.generator(logit, logit)
         # L_G = λ_match L_match(x) + λ_adv L_adv(D(x + σ n))        (Yin 2024, DMD2, section 4.3)
@@ -178,6 +184,16 @@ class DistillationPhases:
     def has_fake_score(self) -> bool:
         """Whether the objective compares the scores of teacher and student."""
         return self.settings.objective in ("matching", "identity")
+
+    def trains_head(self, knobs: DistillationKnobs) -> bool:
+        """Whether the head is trained: it has a weight in the fake score's loss, or is all that the student uses."""
+        if self.has_fake_score:
+            return knobs.head_weight > 0
+        return self.settings.objective == "adversarial" or knobs.adversarial_weight > 0
+
+    def trains_fake_score(self, moment: DistillationMoment) -> bool:
+        """Whether the fake score, or its head, is used."""
+        return self.has_fake_score or self.trains_head(moment.knobs)
 
     def denoise(self, student: nn.Module, noisy: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """Estimate clean images (B, ...) by the student; for consistency, with the boundary condition."""
@@ -233,8 +249,10 @@ class DistillationPhases:
         levels: Tensor = (low + (high - low) * uniform) ** RHO
         return levels
 
-    def logits_of_reals(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Tensor:
-        """Compute the logits (B,) of noised reals."""
+    def logits_of_reals(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Tensor | None:
+        """Compute the logits (B,) of noised reals; None without a discriminator."""
+        if not self.trains_head(moment.knobs):
+            return None
         sigma = self.draw_noise_levels(len(batch), moment)
         noisy = add_noise(batch.real, sigma, moment)
         return cast(FakeScore, networks["discriminator"]).logits(noisy, sigma, self._labels(batch))

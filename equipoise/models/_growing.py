@@ -28,7 +28,7 @@ MEASURED_AT = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of training at which steps are timed: their cost grows with the networks."""
 WIDTH_SIDE = 32
 """Side of the maps that have `width` channels."""
-LogitsOfReals = Callable[[Networks, Batch, AdversarialMoment], Tensor]
+LogitsOfReals = Callable[[Networks, Batch, AdversarialMoment], Tensor | None]
 """Function of networks, a batch and a moment that returns the logits of real samples."""
 
 

@@ -124,7 +124,13 @@ class Distillation:
                 TEACHER: denoiser,
             },
             phases=(
-                Phase("discriminator", ("discriminator",), phases.fake_score_loss, repeats=discriminator_steps),
+                Phase(
+                    "discriminator",
+                    ("discriminator",),
+                    phases.fake_score_loss,
+                    phases.trains_fake_score,
+                    discriminator_steps,
+                ),
                 Phase("generator", ("generator",), phases.student_loss, repeats=generator_steps),
             ),
             knobs=DistillationKnobs().with_values(self.knobs),

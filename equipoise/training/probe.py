@@ -37,7 +37,7 @@ def probe_logits(
 ) -> Tensor | None:
     """Return the logits of the discriminator for batches of real samples, flattened: (N,) or longer.
 
-    None for a model without discriminator.
+    None for a model without discriminator, or one that knobs switch off.
 
     Computed in training mode with the augmentation of training; buffers are restored afterwards, and random numbers
     come from a separate generator, seeded with `index`.
@@ -49,7 +49,8 @@ def probe_logits(
     moment = Moment(state.step, state.images, progress, knobs, generator, state.memory)
     with restored_buffers(state.model.networks.values()), torch.no_grad(), autocast(state.precision, state.device):
         logits = [compute_logits(state.model.networks, batch.to(state.device), moment) for batch in batches]
-    return torch.cat([part.flatten() for part in logits])
+    parts = [part.flatten() for part in logits if part is not None]
+    return torch.cat(parts) if parts else None
 
 
 @contextmanager

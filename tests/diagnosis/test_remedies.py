@@ -185,6 +185,13 @@ def test_published_penalty_that_the_user_turned_off_is_far() -> None:
     assert knobs_far_from_published(RepairContext(STEPS, published, ALL, PUBLISHED)) == {"r1_gamma": 1.0}
 
 
+def test_term_of_the_loss_that_the_user_turned_off_stays_off() -> None:
+    published = DistillationKnobs()
+    base = published.with_values({"adversarial_weight": 0.0, "head_weight": 0.0, "matching_weight": 30.0})
+    run = RepairContext(STEPS, published, frozenset(base.ranges()), base)
+    assert knobs_far_from_published(run) == {"matching_weight": 1.0}
+
+
 def test_schedule_continues_under_an_override() -> None:
     """The rate keeps the ratio of published to user value while the schedule reduces it."""
     run = context(lr_d=2e-3)

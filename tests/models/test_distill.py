@@ -16,6 +16,7 @@ from equipoise.models._distillation import DistillationKnobs
 from equipoise.models.distill import GUIDANCE, Distillation
 from equipoise.nn.diffusion_samplers import karras_levels
 from equipoise.nn.fake_score import FakeScore
+from equipoise.training.probe import probe_logits
 from equipoise.training.state import TrainingState, initial_state
 from equipoise.training.step import run_step
 
@@ -179,6 +180,29 @@ def test_weight_zero_leaves_only_the_other_term(objective: str) -> None:
     student = record.phases["generator"]
     assert student.terms.keys() == {"adversarial"}
     torch.testing.assert_close(student.total, 0.5 * student.terms["adversarial"])
+
+
+def test_discriminator_of_weight_zero_is_not_computed() -> None:
+    state = start(build(), head_weight=0, discriminator_steps=1)
+    head = state.model.networks["discriminator"].head
+    before = bytes_of(head.state_dict())
+    (record,) = run(state)
+    score, student = record.phases["discriminator"], record.phases["generator"]
+    assert score.terms.keys() == {"denoising"}
+    assert score.logit_real is score.logit_fake is None
+    assert student.terms.keys() == {"matching"}
+    assert bytes_of(head.state_dict()) == before
+    assert probe_logits(state, [Reals().batch(0)], 0, state.model.knobs, 0.0) is None
+    assert (
+        probe_logits(start(build()), [Reals().batch(0)], 0, state.model.knobs.with_values({"head_weight": 0.1}), 0.0)
+        is not None
+    )
+
+
+def test_consistency_alone_needs_no_discriminator() -> None:
+    state = start(build(objective="consistency"), adversarial_weight=0)
+    (record,) = run(state)
+    assert record.phases.keys() == {"generator"}
 
 
 def test_total_is_the_weighted_sum_of_the_terms() -> None:

@@ -1,4 +1,4 @@
-"""The symptom of a generator that listens to its discriminator alone, although its loss has another term."""
+"""The symptom of a generator that follows its discriminator alone, although its loss has another term."""
 
 import statistics
 
@@ -14,7 +14,8 @@ on digits of 16 pixels, in one run each: 0.05 to 0.47 from step 11 to 91 with th
 of another); 0.53 to 0.74 with 30 times the adversarial weight; 0.42 to 0.69 from step 21 to 41 with 30 times the
 weight of the head, whose fake score does not follow the student."""
 READINGS = 5
-"""Readings whose median is taken: in the first step of a student, whose scores agree, the share is no measure yet."""
+"""Readings whose median is taken: in the first step of a student, both scores agree up to guidance, and the share does
+not mean anything yet."""
 
 
 def detect_adversarial_dominance(history: SignalHistory) -> Detection | None:
