@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from equipoise.comparison import jobs
+from equipoise.comparison import jobs, machines
 from equipoise.comparison.execution import Job, is_job_done
 from equipoise.comparison.folder import ComparisonFolder
 from equipoise.comparison.job_calls import execute_claimed, record_end
@@ -41,9 +41,10 @@ def join_jobs(
     """
     claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
     with present(folder.processes, claims.holder, "joined", folder.path):
+        machines.record_machine(folder, machines.this_machine())
         phases = jobs.list_phases(plan)
         total, before, cpu = sum(len(phase.jobs) for phase in phases), 0, 0.0
-        yield JobProgress(0, total)
+        yield JobProgress(sum(is_job_done(folder, plan, job) for phase in phases for job in phase.jobs), total)
         for phase in phases:
             _prepare(phase, plan, folder, claims, interrupted)
             source = _ClaimedJobs(plan, folder, phase, claims)
@@ -63,14 +64,25 @@ def join_jobs(
         yield JobProgress(before, total, cpu=cpu + sum(os.times()[:2]))
 
 
-def write_once(folder: ComparisonFolder, name: str, write: Callable[[], object]) -> None:
-    """Let one process write something that all could write, such as the report: not if another one does so now."""
+def write_once(
+    folder: ComparisonFolder, name: str, write: Callable[[], object], interrupted: Callable[[], bool] = lambda: False
+) -> None:
+    """Write something that all processes write at their end, such as the report; one at a time.
+
+    Waits for a process that has begun before this call, whose result may not contain what this one has done. Leaves it
+    to one that has begun since, and to the other one after an interruption.
+    """
     claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
-    if claim := claims.take(name):
-        try:
-            write()
-        finally:
-            claim.end("free")
+    first = claims.read(name)
+    while (claim := claims.take(name)) is None:
+        now = claims.read(name)
+        if interrupted() or now is None or first is None or now.number > first.number:
+            return
+        time.sleep(POLL_SECONDS)
+    try:
+        write()
+    finally:
+        claim.end("free")
 
 
 def _prepare(
@@ -137,8 +149,8 @@ class _ClaimedJobs:
         if ended.code in (INTERRUPTED, LOST) or (ended.code and is_stopped):
             self._free(claim)
             return False, None
-        if ended.code < 0 and claim.lost + 1 < MOST_KILLS:
-            self._free(claim, is_lost=True)
+        if ended.code < 0 and claim.kills + 1 < MOST_KILLS:
+            self._free(claim, is_killed=True)
             return False, None
         error = record_end(self.folder, name, ended.code)
         claim.end("done" if error is None else "failed")
@@ -155,9 +167,9 @@ class _ClaimedJobs:
         """Return the number of jobs that are done, as far as this process has looked."""
         return sum(self.queue.is_known(name) and not self.folder.failed(name).exists() for name in self.jobs)
 
-    def _free(self, claim: JobClaim, *, is_lost: bool = False) -> None:
+    def _free(self, claim: JobClaim, *, is_killed: bool = False) -> None:
         with contextlib.suppress(OSError):  # without space the claim ends with this process
-            claim.end("done" if self._has_ended(claim.job) else "free", is_lost=is_lost)
+            claim.end("done" if self._has_ended(claim.job) else "free", is_killed=is_killed)
 
     def _has_ended(self, name: str) -> bool:
         return self.folder.failed(name).exists() or is_job_done(self.folder, self.plan, self.jobs[name])

@@ -59,7 +59,9 @@ def execute_round(folder: ComparisonFolder, spec: MemberRound, interrupted: Call
         source, schedule = _origin(folder, plan, spec)
         if source is not None and source.live is None:  # all members have diverged
             record = dataclasses.replace(source, member=spec.member, source=source.member, cpu=0.0, seconds=0.0)
-            _copy_folder(folder.member(_at(spec, spec.number - 1, source.member)), path)
+            _copy_measurements(folder, spec, source)
+            if not path.exists():  # as it does after a kill before the record was written
+                _copy_folder(folder.member(_at(spec, spec.number - 1, source.member)), path)
             write_json(record_path(folder, spec), dataclasses.asdict(record))
             return True
         plan = with_schedule(plan, spec.run.arm, schedule, _steps(plan, spec.run))
@@ -163,10 +165,7 @@ def _origin(
 
 def _continue_from(folder: ComparisonFolder, spec: MemberRound, source: MemberRecord, experiment: Experiment) -> None:
     """Copy the folder and the measurements of the source of a round, and set the schedule of the copy."""
-    origin = _at(spec, spec.number - 1, source.member)
-    measured = _measurements_path(folder, spec)
-    measured.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_measurements_path(folder, origin), measured)
+    _copy_measurements(folder, spec, source)
 
     def set_schedule(path: Path) -> None:
         saved = load_run_experiment(path)
@@ -174,10 +173,18 @@ def _continue_from(folder: ComparisonFolder, spec: MemberRound, source: MemberRe
         write_text(path / EXPERIMENT_FILE, encode_json(changed.to_json(), EXPERIMENT_FILE))
         _set_controller(path / CHECKPOINTS_FOLDER, require(experiment.controller, "controller"))
 
-    _copy_folder(folder.member(origin), folder.member(spec), set_schedule)
+    origin = folder.member(_at(spec, spec.number - 1, source.member))
+    _copy_folder(origin, folder.member(spec), set_schedule)
     if spec.number > 1:  # all members have left the round before that one
         earlier = folder.member(_at(spec, spec.number - 2, spec.member))
         shutil.rmtree(earlier / CHECKPOINTS_FOLDER, ignore_errors=True)
+
+
+def _copy_measurements(folder: ComparisonFolder, spec: MemberRound, source: MemberRecord) -> None:
+    """Let a round of a member begin with the measurements of its source."""
+    measured = _measurements_path(folder, spec)
+    measured.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_measurements_path(folder, _at(spec, spec.number - 1, source.member)), measured)
 
 
 def _set_controller(checkpoints: Path, controller: PlugSpec) -> None:
@@ -236,6 +243,8 @@ def _train(
                     line = Measurement(event.step, value, *reading, sampling=cost, weights=weights)
                     append_measurement(measured, line)
             case Finished():
+                if event.reason == "diverged":  # without a checkpoint, but its time counts
+                    append_measurement(measured, Measurement(event.step, None, *clock.read()))
                 return event.reason
     raise AssertionError("a run ends with Finished")
 

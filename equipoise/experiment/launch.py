@@ -91,8 +91,9 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
 
     Raises LostProcessError if rank 0 ended without a word and this process is the one to report it.
     """
-    with connect(environment_size()) as connection:
-        try:
+    connection = None
+    try:
+        with connect(environment_size()) as connection:
             shared = SharedRun.receive(connection.world)
             connection.folder = shared.folder
             training = assemble_together(shared, connection.world, interrupted)
@@ -100,11 +101,15 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
             ready()
             with memory_errors(shared.experiment):
                 follow(training)
-        except LostProcessError as error:
-            if connection.is_orphan():
-                raise LostProcessError(connection.loss_message()) from error
-        except Exception as error:
-            connection.report(str(error).partition("\n")[0] or type(error).__name__)
+    except LostProcessError as error:
+        if connection is None:
+            raise
+        if connection.is_orphan():
+            raise LostProcessError(connection.loss_message()) from error
+    except Exception as error:
+        if connection is None:
+            raise
+        connection.report(str(error).partition("\n")[0] or type(error).__name__)
 
 
 def _prepare(training: Training, shared: SharedRun, saved: str) -> None:

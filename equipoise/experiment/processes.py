@@ -6,6 +6,7 @@ in the same way, and this process is rank 0; they find each other through a file
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,7 @@ class Connection:
     """The connection of this process to the others. `store`: texts that all can read; None without others.
 
     `folder`: of the run, for messages. `parent`: the process that started this one for the run; None if the user did.
+    `meeting`: temporary folder through which the processes of `--devices` find each other, on rank 0.
     """
 
     world: "World"
@@ -103,6 +105,7 @@ class Connection:
     children: Sequence["subprocess.Popen[bytes]"] = ()
     folder: Path | None = None
     parent: int | None = None
+    meeting: Path | None = None
 
     def report(self, problem: str) -> None:
         """Leave a message for rank 0 why this process ends."""
@@ -196,10 +199,12 @@ def _join(stack: ExitStack, size: int) -> Connection:
     if distributed.is_initialized():
         raise RunError("this process is already connected to others by torch.distributed; start a new process")
     children: list[subprocess.Popen[bytes]] = []
+    meeting = None
     rank, file = int(os.environ.get("RANK", "0")), os.environ.get(RENDEZVOUS)
     parent = os.getppid() if "RANK" in os.environ else None
     if "RANK" not in os.environ:
-        file = str(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-"))) / "store")
+        meeting = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-")))
+        file = str(meeting / "store")
         children = [_start(other, size, file) for other in range(1, size)]
         stack.callback(_end, children)
     store: Store
@@ -207,7 +212,9 @@ def _join(stack: ExitStack, size: int) -> Connection:
         store = distributed.FileStore(file, size)  # type: ignore[attr-defined]
     else:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-    connection = Connection(World(rank, size), PrefixStore("equipoise", store), children, parent=parent)
+    connection = Connection(
+        World(rank, size), PrefixStore("equipoise", store), children, parent=parent, meeting=meeting
+    )
     if rank == 0:
         stack.callback(_say_goodbye, connection)
     if torch.cuda.is_available():
@@ -286,4 +293,15 @@ def _watch(connection: Connection, has_left: threading.Event) -> None:
         if connection.has_lost() and not has_left.wait(PATIENCE):
             if connection.world.rank == 0 or connection.is_orphan():
                 print(f"equipoise: {connection.loss_message()}", file=sys.stderr, flush=True)
+            _abandon(connection)
             os._exit(2)
+
+
+def _abandon(connection: Connection) -> None:
+    """Do what the end of a context would do, for a process that ends in the middle of an exchange."""
+    if connection.world.rank == 0:
+        _say_goodbye(connection)
+    for child in connection.children:
+        child.kill()
+    if connection.meeting is not None:
+        shutil.rmtree(connection.meeting, ignore_errors=True)

@@ -34,7 +34,10 @@ class JobGivenUpError(RunError):
     """A job whose claims were lost too often. `job`: its name."""
 
     def __init__(self, job: str, lost: int) -> None:
-        super().__init__(f"{job} was given up, because its process was lost {lost} times; see how much memory it needs")
+        super().__init__(
+            f"{job} was given up, because its process was lost {lost} times; see how much memory it needs, then run "
+            "the comparison without --join"
+        )
         self.job = job
 
 
@@ -59,12 +62,16 @@ class ClaimFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClaimRecord:
-    """The last claim of a job. `holder`: None if the file is incomplete. `lost`: how many before it were lost."""
+    """The last claim of a job. `holder`: None if the file is incomplete.
+
+    `lost`: how many before it were lost with their process. `kills`: how many ended because the job was killed.
+    """
 
     number: int
     state: ClaimState
     holder: ProcessIdentity | None
     lost: int
+    kills: int
     version: int
 
 
@@ -77,6 +84,7 @@ class JobClaim:
     number: int
     holder: ProcessIdentity
     lost: int = 0
+    kills: int = 0
 
     @property
     def is_current(self) -> bool:
@@ -87,9 +95,9 @@ class JobClaim:
         """Show that the holder is alive."""
         self.files.touch(claim_name(self.job, self.number))
 
-    def end(self, state: ClaimState, *, is_lost: bool = False) -> None:
-        """End the claim: the job is done, has failed, or is free for another process. `is_lost`: it was killed."""
-        content = _encode(state, self.holder, self.lost + is_lost)
+    def end(self, state: ClaimState, *, is_killed: bool = False) -> None:
+        """End the claim: the job is done, has failed, or is free for another process. `is_killed`: it was killed."""
+        content = _encode(state, self.holder, self.lost, self.kills + is_killed)
         self.files.replace(claim_name(self.job, self.number), content)
 
     @contextmanager
@@ -174,14 +182,14 @@ class ClaimFolder:
         """
         record = self.read(job)
         if record is None:
-            return self._create(job, 0, 0)
+            return self._create(job, 0, 0, 0)
         is_lost = record.state == "held" and self._is_lost(job, record)
         if record.state == "held" and not is_lost:
             return None
         lost = record.lost + is_lost
         if lost > MOST_LOST:
             raise JobGivenUpError(job, lost)
-        return self._create(job, record.number + 1, lost)
+        return self._create(job, record.number + 1, lost, record.kills)
 
     def unchanged_for(self, job: str, record: ClaimRecord) -> float:
         """Return for how many seconds this process has seen the claim unchanged."""
@@ -197,11 +205,11 @@ class ClaimFolder:
             return True
         return self.unchanged_for(job, record) >= self.lease
 
-    def _create(self, job: str, number: int, lost: int) -> JobClaim | None:
-        content = _encode("held", self.holder, lost)
+    def _create(self, job: str, number: int, lost: int, kills: int) -> JobClaim | None:
+        content = _encode("held", self.holder, lost, kills)
         if not self.files.create(claim_name(job, number), content):
             return None
-        return JobClaim(self.files, job, number, self.holder, lost)
+        return JobClaim(self.files, job, number, self.holder, lost, kills)
 
 
 def claim_name(job: str, number: int) -> str:
@@ -209,15 +217,16 @@ def claim_name(job: str, number: int) -> str:
     return f"{job}.claim" if number == 0 else f"{job}.claim-{number}"
 
 
-def _encode(state: ClaimState, holder: ProcessIdentity, lost: int) -> bytes:
-    return json.dumps({"state": state, "lost": lost, **holder.to_json()}).encode() + b"\n"
+def _encode(state: ClaimState, holder: ProcessIdentity, lost: int, kills: int) -> bytes:
+    return json.dumps({"state": state, "lost": lost, "kills": kills, **holder.to_json()}).encode() + b"\n"
 
 
 def _decode(content: bytes, number: int, version: int) -> ClaimRecord:
     """Read a claim. The holder of one that is incomplete, because it is being written or was killed, is unknown."""
     try:
         values = json.loads(content)
-        holder, state, lost = identity_from_json(values), values["state"], int(values["lost"])
+        holder, state = identity_from_json(values), values["state"]
+        lost, kills = int(values["lost"]), int(values.get("kills", 0))  # written from version 0.9 on
     except (ValueError, KeyError, TypeError):
-        return ClaimRecord(number, "held", None, 0, version)
-    return ClaimRecord(number, state, holder, lost, version)
+        return ClaimRecord(number, "held", None, 0, 0, version)
+    return ClaimRecord(number, state, holder, lost, kills, version)

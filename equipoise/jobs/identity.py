@@ -13,9 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process. `token`: unique. `machine`: differs between machines, and between boots and containers of one.
+    """A process. `token`: unique. `machine`: differs between machines, on Linux also between boots and containers.
 
-    `started`: the time of its start as the kernel counts it, "" if unknown: a process number is used again.
+    `started`: the time of its start as the kernel counts it, "" if unknown, as on other systems than Linux: a process
+    number is used again.
     """
 
     token: str
@@ -32,6 +33,11 @@ class ProcessIdentity:
     def is_here(self) -> bool:
         """Whether the process is, or was, on this machine since its last start."""
         return self.machine == _machine()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether `has_ended` is right in any case: another process may have its number on other systems than Linux."""
+        return self.is_here and self.started != ""
 
     @property
     def has_ended(self) -> bool:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -25,29 +25,53 @@ from equipoise.jobs.backend import POLL_SECONDS, Call, RunningCall, execute_call
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+SERVER_ENDED = 255
+"""What `Process.exitcode` says where the server that started a process has ended, whatever the process does."""
+
+
+@dataclass(slots=True, eq=False)
 class LocalProcess:
-    """A running process; `cpu` receives its CPU seconds when it ends."""
+    """A process that was started. `end`: receives its exit code and CPU seconds; closed if it was killed."""
 
     process: BaseProcess
-    cpu: Connection
+    end: Connection
+    _received: tuple[int, float] | None = None
 
     @property
     def exit_code(self) -> int | None:
         """Exit code; None while the process runs, negative if a signal killed it."""
-        return self.process.exitcode
+        if self._received is not None:
+            return self._received[0]
+        code = self.process.exitcode  # before the look at the pipe, in which it would be
+        is_closed = False
+        if self.end.poll():
+            try:
+                self._received = self.end.recv()
+            except EOFError:
+                is_closed = True
+        elif code is not None and code != SERVER_ENDED:  # another process has inherited the pipe
+            is_closed = True
+        if is_closed:
+            self.process.join()
+            code = self.process.exitcode
+            self._received = (-signal.SIGKILL if code is None or code == SERVER_ENDED else code), 0.0
+        return None if self._received is None else self._received[0]
 
     def terminate(self) -> None:
         """Ask the process to save and end."""
-        self.process.terminate()
+        if self.process.exitcode == SERVER_ENDED and self.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
+        else:
+            self.process.terminate()
 
     def join(self) -> float:
         """Wait until the process has ended; return its CPU seconds, 0 if it was killed."""
+        while self.exit_code is None:
+            self.end.poll(POLL_SECONDS)
         self.process.join()
-        try:
-            return float(self.cpu.recv())
-        except EOFError:
-            return 0.0
+        assert self._received is not None
+        return self._received[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +104,9 @@ class LocalBackend:
 
     def wait(self, running: Iterable[RunningCall]) -> None:
         """Wait until one of the processes has ended, at most POLL_SECONDS."""
-        sentinels = [one.process.sentinel for one in running if isinstance(one, LocalProcess)]
-        if sentinels:
-            wait(sentinels, POLL_SECONDS)
+        ends = [one.end for one in running if isinstance(one, LocalProcess)]
+        if ends:
+            wait(ends, POLL_SECONDS)
         else:
             time.sleep(POLL_SECONDS)
 
@@ -96,22 +120,25 @@ class LocalBackend:
         return context
 
 
-def _run_call(call: Call, cpu: Connection) -> None:
+def _run_call(call: Call, end: Connection) -> None:
     """Execute a call in this process, which ends with its exit code.
 
-    The request to save and end is SIGTERM, Ctrl-C, or the end of the parent process.
+    The request to save and end is SIGTERM, Ctrl-C, a closed terminal, or the end of the parent process.
     """
     with call.output.open("ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: stop.set())
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP; with nohup it stays ignored
+        if number is not None and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
+            signal.signal(number, lambda number, frame: stop.set())
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+    code = 1
     try:
         code = execute_call(call, stop.is_set)
     finally:
-        cpu.send(time.process_time())
+        end.send((code, time.process_time()))
     sys.exit(code)
 
 

@@ -57,7 +57,7 @@ def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: P
 def read_presences(folder: Path, path: Path) -> list[ProcessPresence]:
     """Return the other processes of a folder that still run. `path`: own file, by whose time the server's is known.
 
-    A process of another machine counts as running for LEASE_SECONDS after it has touched its file.
+    A process counts as running for LEASE_SECONDS after it has touched its file, unless this machine knows better.
     """
     now, result = path.stat().st_mtime, []
     for file in sorted(folder.glob("*.json")):
@@ -66,7 +66,7 @@ def read_presences(folder: Path, path: Path) -> list[ProcessPresence]:
             touched, process, mode = file.stat().st_mtime, identity_from_json(values), values["mode"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # it has ended in the meantime
-        is_running = not process.has_ended if process.is_here else now - touched < LEASE_SECONDS
+        is_running = not process.has_ended and (process.is_certain or now - touched < LEASE_SECONDS)
         if file != path and is_running:
             result.append(ProcessPresence(process, mode))
     return result

@@ -31,7 +31,7 @@ OBJECT_STORE_BYTES = 100_000_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class RayTask:
     """A call that was submitted. `reference`: of its result, exit code and CPU seconds."""
 
@@ -43,7 +43,7 @@ class RayTask:
     def exit_code(self) -> int | None:
         """Exit code; None while the task waits or runs, 1 if Ray has given it up."""
         ready, _ = self.ray.wait([self.reference], timeout=0)
-        return self._result()[0] if ready else None
+        return self._result[0] if ready else None
 
     def terminate(self) -> None:
         """Ask the call to save and end, through a file: Ray has no signal for that."""
@@ -52,16 +52,23 @@ class RayTask:
 
     def join(self) -> float:
         """Wait until the call has ended; return its CPU seconds, 0 if they are unknown."""
-        return self._result()[1]
+        return self._result[1]
 
+    @cached_property
     def _result(self) -> tuple[int, float]:
         try:
             code, cpu = self.ray.get(self.reference)
+        except self.ray.exceptions.RayTaskError as error:  # raised outside the call, so not repeated
+            return self._fail(str(error).strip().splitlines()[-1])
         except self.ray.exceptions.RayError as error:
-            with contextlib.suppress(OSError), self.call.output.open("a") as file:
-                file.write(f"{type(error).__name__}: Ray has given up this job after {RETRIES} retries\n")
-            return 1, 0.0
+            return self._fail(f"{type(error).__name__}: Ray has given up this job after {RETRIES} retries")
         return int(code), float(cpu)
+
+    def _fail(self, reason: str) -> tuple[int, float]:
+        """Write a reason to the output of the call, whose last line is shown; return the result of a failed call."""
+        with contextlib.suppress(OSError), self.call.output.open("a") as file:
+            file.write(f"{reason}\n")
+        return 1, 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,13 +79,14 @@ class _WholeNorm(torch.autograd.Function):
                 None,
                 None,
             )
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, maps, None, mean, variance, None, None, False, context.eps, [False, True, True]
+        inverse = (variance + context.eps).rsqrt()
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(  # the kernel for CUDA requires all of these
+            *(gradient, maps, torch.ones_like(mean), mean, variance, mean, inverse),
+            *(False, context.eps, [False, True, True]),
         )
         # Ioffe and Szegedy 2015, section 3: dx = w / s (dy - mean(dy) - x' mean(dy x')), means over all processes.
         sums = context.world.add(torch.stack([of_weight, of_bias]).double())
         along, level = (sums / (context.world.size * maps.numel() // maps.shape[1])).to(maps.dtype)
-        inverse = (variance + context.eps).rsqrt()
         scale = inverse if weight is None else weight * inverse
         slope = -scale * inverse * along
         shift = -scale * level - slope * mean

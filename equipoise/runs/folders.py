@@ -100,7 +100,7 @@ BUSY = "wait until it has finished, or stop it"
 SUFFIX = ".lock"
 PATIENCE = 0.2
 """Seconds for which a lock is tried, because :func:`is_held` holds it for an instant."""
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of a file system without locks, such as some network drives: other processes are not excluded there."""
 
 
@@ -139,7 +139,7 @@ def is_held(path: Path) -> bool:
 
 def _is_held_elsewhere(lock: Path) -> bool:
     """The same for systems without flock."""
-    probe = FileLock(lock, timeout=0)
+    probe = FileLock(lock, timeout=0, fallback_to_soft=False)
     try:
         probe.acquire()
     except (Timeout, OSError):
@@ -158,7 +158,8 @@ def hold(
     and `remedy`, if another process holds the lock, or if the lock file cannot be created. `has_out`: whether the
     command can write to another folder.
     """
-    lock = FileLock(lock_of(path), timeout=-1 if wait else PATIENCE)
+    # Without `fallback_to_soft`: a file in place of a lock would outlast a process that was killed on another machine.
+    lock = FileLock(lock_of(path), timeout=-1 if wait else PATIENCE, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

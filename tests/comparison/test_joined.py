@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -156,6 +157,44 @@ def test_a_job_whose_process_is_killed_is_tried_again_and_fails_in_the_end(
     assert (last.done, list(jobs.list_failures(tiny, folder))) == (8, [name])
 
 
+def test_lost_claims_do_not_count_as_kills(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """Machines that vanish say nothing about a job, and a job may be killed twice before it has failed."""
+    name, locks = names(tiny)[-1], folder.path / "locks"
+    locks.mkdir()
+    for _ in range(2):
+        assert ClaimFolder(DriveFiles(locks), dataclasses.replace(this_process(), started="0")).take(name) is not None
+    backend, killed = InThisProcess(codes={name: -9}), []
+
+    class Killing(InThisProcess):
+        def start(self, call: Call) -> EndedCallInThisProcess:
+            if call.name == name:
+                killed.append(call.name)
+                backend.codes = {} if len(killed) == 3 else backend.codes
+            return backend.start(call)
+
+    last = take_turns(join_jobs(tiny, folder, Killing()))[0]
+    assert len(killed) == 3
+    assert not jobs.list_failures(tiny, folder)
+    assert last.done == last.total
+
+
+def test_progress_begins_with_what_is_done(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    take_turns(join_jobs(tiny, folder, InThisProcess()))
+    first = next(join_jobs(tiny, folder, InThisProcess()))
+    assert first.done == first.total > 0
+
+
+def test_a_refused_process_leaves_no_trace_of_its_machine(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    alone = jobs.execute_jobs(tiny, folder, InThisProcess())
+    next(alone)
+    with pytest.raises(RunError, match="without --join"):
+        next(join_jobs(tiny, folder, InThisProcess()))
+    assert not list(folder.path.glob("machines/*"))
+    alone.close()
+    next(join_jobs(tiny, folder, InThisProcess()))
+    assert len(list(folder.path.glob("machines/*"))) == 1
+
+
 def test_a_job_that_takes_down_its_machines_fails_and_the_others_go_on(
     tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +296,18 @@ def test_process_on_another_machine_counts_for_the_time_of_a_lease(
     next(join_jobs(tiny, folder, InThisProcess()))
 
 
+def test_process_whose_number_may_be_used_again_counts_for_the_time_of_a_lease(
+    tiny: ComparisonPlan, folder: ComparisonFolder
+) -> None:
+    """On macOS and Windows the number of a killed process does not show that it has ended."""
+    folder.processes.mkdir(parents=True)
+    path = folder.processes / "killed.json"
+    path.write_text(json.dumps({"mode": "alone", **dataclasses.replace(this_process(), started="").to_json()}))
+    before = path.stat().st_mtime - claims_module.LEASE_SECONDS - 1
+    os.utime(path, (before, before))
+    next(join_jobs(tiny, folder, InThisProcess()))
+
+
 def test_a_remote_call_waits_for_the_claim_of_its_predecessor(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
     """Ray repeats a call when its machine does not respond, whether or not it still runs."""
     job = jobs.list_jobs(tiny)[1]
@@ -288,17 +339,50 @@ def test_two_processes_create_the_folder_at_once(
     assert not list((tmp_path / "shared").glob(".plan*"))
 
 
-def test_only_one_process_writes_the_report(folder: ComparisonFolder) -> None:
-    written: list[str] = []
-
-    def write() -> None:
-        written.append("outer")
-        write_once(folder, "report", lambda: written.append("inner"))
-
+def other_claims(folder: ComparisonFolder) -> ClaimFolder:
+    """Claims of a process on another machine."""
     (folder.path / "locks").mkdir(exist_ok=True)
-    write_once(folder, "report", write)
-    write_once(folder, "report", lambda: written.append("later"))
-    assert written == ["outer", "later"]
+    return ClaimFolder(DriveFiles(folder.path / "locks"), dataclasses.replace(this_process(), machine="far"))
+
+
+def test_the_report_is_written_after_one_that_was_begun_before(
+    folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one may not contain what this process has done."""
+    order: list[str] = []
+    earlier = other_claims(folder).take("report")
+    assert earlier is not None
+    monkeypatch.setattr("time.sleep", lambda seconds: (order.append("waited"), earlier.end("free")))
+    write_once(folder, "report", lambda: order.append("written"))
+    assert order == ["waited", "written"]
+
+
+def test_the_report_of_a_process_that_began_later_suffices(
+    folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = other_claims(folder)
+    earlier = others.take("report")
+    assert earlier is not None
+    monkeypatch.setattr("time.sleep", lambda seconds: (earlier.end("free"), others.take("report")))
+    write_once(folder, "report", lambda: pytest.fail("written twice"))
+
+
+def test_an_interrupted_process_leaves_the_report_to_others(folder: ComparisonFolder) -> None:
+    assert other_claims(folder).take("report") is not None
+    write_once(folder, "report", lambda: pytest.fail("written twice"), lambda: True)
+
+
+def test_the_report_of_a_machine_that_vanished_is_written_after_the_lease(
+    folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert other_claims(folder).take("report") is not None
+    seconds, written = [0.0], []
+    watching = functools.partial(ClaimFolder, clock=lambda: seconds[0])
+    monkeypatch.setattr("equipoise.comparison.joined.ClaimFolder", watching)
+    monkeypatch.setattr("time.sleep", lambda wait: seconds.__setitem__(0, seconds[0] + 50))
+    write_once(folder, "report", lambda: written.append("written"))
+    assert written == ["written"]
+    assert seconds[0] >= claims_module.LEASE_SECONDS
 
 
 def test_other_versions_and_machines(folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from equipoise.comparison.plan import ComparisonPlan, PopulationPlan, SearchRang
 from equipoise.comparison.plan_files import plan_from_values
 from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.comparison.population import MemberRecord, next_round, schedule_controller, with_population_arms
+from equipoise.comparison.population_runs import record_path
 from equipoise.core.schedules import parse as parse_schedule
 from equipoise.errors import EquipoiseError
 
@@ -171,6 +172,35 @@ def test_round_waits_for_all_members_and_fails_without_one(trained: ComparisonFo
     (folder.population(WINNER) / "round-0" / "member-1.json").unlink()
     with pytest.raises(EquipoiseError, match=r"needs ring\.population\.seed0\.round0\.member1, which failed"):
         execution.execute_job(folder, execution.Job(MemberRound(WINNER, 1, 0)), lambda: False)
+
+
+def test_a_round_after_all_have_diverged_can_be_repeated(trained: ComparisonFolder, tmp_path: Path) -> None:
+    """Also if it was killed after its folder was copied."""
+    folder = ComparisonFolder(tmp_path / "copy")
+    shutil.copytree(trained.path, folder.path)
+    shutil.rmtree(folder.population(WINNER) / "round-1")
+    for path in folder.population(WINNER).glob("round-0/*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "live": None}))
+    spec = MemberRound(WINNER, 1, 0)
+    for _ in range(2):
+        assert execution.execute_job(folder, execution.Job(spec), lambda: False)
+        record = record_path(folder, spec)
+        assert json.loads(record.read_text())["live"] is None
+        record.unlink()
+    assert record.with_suffix(".jsonl").read_text(), "the measurements of its source"
+
+
+def test_a_member_that_diverges_is_charged(trained: ComparisonFolder, tmp_path: Path) -> None:
+    plan = open_comparison(trained).plan
+    ring = plan.tasks["ring"]
+    far = dataclasses.replace(ring, data=dataclasses.replace(ring.data, options={"radius": 1e38}))
+    folder = ComparisonFolder(tmp_path / "diverging")
+    create_or_open(folder, dataclasses.replace(plan, tasks={"ring": far}, repair=False), "")
+    spec = MemberRound(WINNER, 0, 0)
+    assert execution.execute_job(folder, execution.Job(spec), lambda: False)
+    record = json.loads(record_path(folder, spec).read_text())
+    assert record["live"] is None
+    assert record["cpu"] > 0
 
 
 @pytest.mark.parametrize(

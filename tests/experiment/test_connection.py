@@ -117,6 +117,20 @@ def test_a_process_ends_itself_where_its_exchange_would_wait_for_ever(
     assert "; resume with: equipoise resume " in line
 
 
+def test_process_0_that_ends_itself_takes_the_others_along(
+    connection, ended_child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would report the end of process 0 as a second cause, and its temporary folder would stay."""
+    has_left, store = threading.Event(), Texts()
+    monkeypatch.setattr(os, "_exit", lambda code: has_left.set())
+    (meeting := tmp_path / "meeting").mkdir()
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    processes._watch(connection(0, store, children=[ended_child, waiting], meeting=meeting), has_left)
+    assert waiting.wait() < 0
+    assert store.check([ENDED])
+    assert not meeting.exists()
+
+
 def test_a_process_that_leaves_by_itself_is_not_ended(
     connection, ended_child, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

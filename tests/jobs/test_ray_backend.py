@@ -18,6 +18,10 @@ class RayError(Exception):
     pass
 
 
+class RayTaskError(RayError):
+    pass
+
+
 @dataclasses.dataclass
 class Reference:
     """A result, or the error that Ray raises for it; ready at the second look."""
@@ -33,7 +37,7 @@ class FakeRay(ModuleType):
     def __init__(self) -> None:
         super().__init__("ray")
         self.__spec__ = ModuleSpec("ray", None)
-        self.exceptions = SimpleNamespace(RayError=RayError)
+        self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
         self.options: list[dict[str, object]] = []
         self.init_options: dict[str, object] = {}
         self.resources = {"CPU": 4.0, "GPU": 2.0}
@@ -156,6 +160,23 @@ def test_a_task_that_ray_gives_up_has_failed(ray: FakeRay, tmp_path: Path) -> No
     (ended,) = execute_calls(connect_ray(None, None), CallList([call]))
     assert (ended.code, ended.cpu) == (1, 0.0)
     assert "RayError: Ray has given up this job after 3 retries" in call.output.read_text()
+
+
+def test_the_reason_of_a_task_that_could_not_begin_is_its_last_line(
+    ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    error = RayTaskError("traceback of several\nlines\nModuleNotFoundError: No module named 'mylab'")
+    monkeypatch.setattr(ray, "get", lambda reference: (looks.append(reference), throw(error)))
+    call = Call("job", write, (tmp_path / "result",), tmp_path / "x.log")
+    (ended,) = execute_calls(connect_ray(None, None), CallList([call]))
+    assert ended.code == 1
+    assert call.output.read_text().splitlines()[-1] == "ModuleNotFoundError: No module named 'mylab'"
+    assert len(looks) == 1
+
+
+def throw(error: Exception) -> None:
+    raise error
 
 
 def test_resources_of_a_task(ray: FakeRay, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from equipoise.core.world import World
 from equipoise.nn.batch_norm import _normalise
@@ -70,6 +71,25 @@ def test_shares_of_a_batch_are_normalised_as_the_whole(twice: bool) -> None:
         found.append([first[0][:3], *(value / count for value in first[1:]), *(value[:3] for value in second)])
     for whole, share in zip(*found, strict=True):
         torch.testing.assert_close(share, whole)
+
+
+def test_the_kernel_for_gpus_gets_all_that_it_requires() -> None:
+    """It asserts that weight and saved statistics are there, also where it does not need them."""
+    calls: list[tuple[object, ...]] = []
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, arguments=(), options=None):
+            if operator is torch.ops.aten.native_batch_norm_backward.default:
+                calls.append(arguments)
+            return operator(*arguments, **(options or {}))
+
+    norm, maps, gradient = make(nn.BatchNorm2d, (3, 4, 2, 5), affine=True)
+    output = _normalise(norm, maps.requires_grad_(), World())
+    with Recorder():
+        output.backward(gradient)
+    ((*tensors, is_training, _, _),) = calls
+    assert [type(value) for value in tensors] == [Tensor] * 7
+    assert not is_training
 
 
 def test_half_precision_has_statistics_in_float32() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 
 from equipoise.core import catalog
 from equipoise.core.world import ALONE, World, batch_world
+from equipoise.errors import LostProcessError
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
 WHOLE, STEPS = 16, 3
@@ -66,3 +68,19 @@ def test_a_batch_is_shared_within_its_context_only() -> None:
         assert batch_world() is world
     assert batch_world() is ALONE
     assert world.own_part(torch.arange(4)).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [("Connection closed by peer [127.0.0.1]:4711", LostProcessError), ("CUDA error: an assert failed", RuntimeError)],
+)
+def test_an_exchange_that_fails_because_of_the_own_gpu_keeps_its_error(
+    message: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(distributed, "broadcast", fail)
+    with pytest.raises(error) as caught:
+        World(0, 2).share_text("a")
+    assert type(caught.value) is error

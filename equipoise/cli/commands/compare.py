@@ -124,9 +124,7 @@ def _backend(args: argparse.Namespace, folder: "ComparisonFolder") -> "Iterator[
     backend, _, address = (args.on or "local").partition("=")
     if backend == "local":
         if args.join:
-            machine = machines.this_machine()
-            _print_notes(machines.check_machine(folder, machine), args)
-            machines.record_machine(folder, machine)
+            _print_notes(machines.check_machine(folder, machines.this_machine()), args)
         yield LocalBackend(args.processes or os.cpu_count() or 1, PRELOADED_MODULES)
         return
     from equipoise.jobs.ray_backend import connect_ray
@@ -162,7 +160,7 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", backend: "Backe
         is_stopped = interrupted() and last.done < last.total
     if args.join:
         failed = list_failures(plan, folder)
-        write_once(folder, "report", lambda: page.write_report(folder))
+        write_once(folder, "report", lambda: page.write_report(folder), interrupted)
     else:
         page.write_report(folder)
     return _print_end(folder, last, failed, time.monotonic() - start, is_stopped, args)
