@@ -89,7 +89,7 @@ class ReportedMetric:
 
     def of_run(self, folder: Path, sampling: Sampling = DEFAULT_SAMPLING) -> MeasuredSamples:
         """Measure the last saved averaged generator in a run folder. Keeps the global random state."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
             return self.of_generator(load(folder), sampling)
 
 

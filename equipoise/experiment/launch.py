@@ -30,7 +30,14 @@ from equipoise.experiment.data_record import record_data, record_skipped
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.final_weights import write_final_weights
 from equipoise.experiment.memory_errors import memory_errors
-from equipoise.experiment.processes import check_shares, connect, environment_size, one_share, with_devices
+from equipoise.experiment.processes import (
+    check_shares,
+    connect,
+    environment_size,
+    one_share,
+    started_processes,
+    with_devices,
+)
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.start import find_start, transfer_weights
@@ -174,7 +181,7 @@ def resume(
         experiment = dataclasses.replace(
             experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False
         )
-    size = environment_size() if environment_size() > 1 else devices or experiment.devices or 1
+    size = started_processes(devices) or experiment.devices or 1
     has_other_size = size != (experiment.devices or 1)
     experiment = dataclasses.replace(experiment, devices=size if size > 1 else None)
     check_shares(experiment)
@@ -185,7 +192,8 @@ def resume(
         with _disk_errors(folder), Log(folder) as log:
             saved = find_checkpoints(run)  # again: another process may have saved one before it released the run
             _prepare(training, shared, world.share_text(str(saved[-1].resolve()) if saved else NO_CHECKPOINT))
-            if steps is not None and steps <= training.state.step:
+            has_finished = training.state.step >= (steps or training.plan.steps)
+            if has_finished and (steps is not None or reseed):
                 raise SettingError(f"{folder} has finished {training.state.step} steps; give --steps a larger number")
             if steps is not None or data is not None or has_other_size:
                 write_text(folder / EXPERIMENT_FILE, encode_json(experiment.to_json(), EXPERIMENT_FILE))

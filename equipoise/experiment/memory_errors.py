@@ -34,10 +34,11 @@ def describe_exhaustion(experiment: Experiment) -> str:
     """
     batch_size, accumulate = require(experiment.batch_size, "batch_size"), experiment.accumulate or 1
     problem = f"batch_size = {batch_size} does not fit into the memory of device {experiment.device or 'auto'}"
-    if batch_size == 1:
+    processes = experiment.devices or 1
+    if batch_size <= processes:
         return f"{problem}; use a smaller model or image size: --option width=…, --image-size …"
-    half = batch_size // 2
-    half -= half % GROUP if half >= 2 * GROUP else 0
+    half = batch_size // 2 // processes
+    half = max(1, half - (half % GROUP if half >= 2 * GROUP else 0)) * processes
     return (
         f"{problem}; {half} is likely to: --batch-size {half} --accumulate "
         f"{-(-batch_size * accumulate // half)} makes updates of the same size"

@@ -53,15 +53,23 @@ def with_devices(experiment: Experiment) -> Experiment:
 
     Raises SettingError if the experiment names another number.
     """
+    devices = started_processes(experiment.devices)
+    return experiment if devices == experiment.devices else dataclasses.replace(experiment, devices=devices)
+
+
+def started_processes(devices: int | None) -> int | None:
+    """Return the number of processes that torchrun started; `devices`, which the user named, without torchrun.
+
+    Raises SettingError if both differ.
+    """
     size = environment_size()
-    if size == 1 or experiment.devices == size:
-        return experiment
-    if experiment.devices is not None:
+    if size == 1:
+        return devices
+    if devices not in (None, size):
         raise SettingError(
-            f"devices = {experiment.devices}, but {size} processes were started; omit --devices, or start without "
-            "torchrun"
+            f"devices = {devices}, but {size} processes were started; omit --devices, or start without torchrun"
         )
-    return dataclasses.replace(experiment, devices=size)
+    return size
 
 
 def check_shares(experiment: Experiment) -> None:

@@ -74,17 +74,19 @@ def check_memory(experiment: Experiment) -> None:
         return
     spec = build_data(experiment).resolve().spec
     _check_weights(experiment, spec, available)
-    if select_device(experiment.device or "auto").type == "cuda":  # each process has a device of its own
-        experiment = one_share(experiment)
-    batch_size = require(experiment.batch_size, "batch_size")
-    lower_bound = COPIES_OF_BATCH * batch_size * prod(spec.shape) * 4
+    batch_size, processes = require(experiment.batch_size, "batch_size"), experiment.devices or 1
+    has_own_devices = select_device(experiment.device or "auto").type == "cuda"  # each process one of its own
+    share = one_share(experiment) if has_own_devices else experiment
+    size = require(share.batch_size, "batch_size")
+    lower_bound = COPIES_OF_BATCH * size * prod(spec.shape) * 4
     if lower_bound > FREE_SHARE * available:
-        lower_bound = max(lower_bound, batch_size * _activation_bytes(experiment))
+        lower_bound = max(lower_bound, size * _activation_bytes(share))
     if lower_bound > available:
-        fitting = max(1, batch_size * available // (2 * lower_bound))
+        fitting = max(1, batch_size * available // (2 * lower_bound) // processes) * processes
+        each = " on each device" if has_own_devices and processes > 1 else ""
         raise SettingError(
-            f"batch_size = {batch_size:,} needs at least {_gib(lower_bound)} of memory, and {_gib(available)} are "
-            f"available; reduce it: --batch-size {fitting}"
+            f"batch_size = {batch_size:,} needs at least {_gib(lower_bound)} of memory{each}, and {_gib(available)} "
+            f"are available; reduce it: --batch-size {fitting}"
         )
 
 

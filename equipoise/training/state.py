@@ -77,6 +77,8 @@ class TrainingState:
         result = {f"memory/{name}": value for name, value in self.memory.items()}
         result["random/moment"] = self.generator.get_state()
         result["random/torch"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            result["random/cuda"] = torch.cuda.get_rng_state(self.device)
         result["random/numpy"] = torch.from_numpy(_numpy_state()[1].astype(np.int64))
         return result
 
@@ -113,6 +115,8 @@ class TrainingState:
     def _restore_random(self, tensors: Mapping[str, Tensor], values: CheckpointValues) -> None:
         self.generator.set_state(tensors["random/moment"])
         torch.set_rng_state(tensors["random/torch"])
+        if self.device.type == "cuda" and "random/cuda" in tensors:  # missing if saved on a CPU
+            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
         keys = tensors["random/numpy"].numpy().astype(np.uint32)
         np.random.set_state(("MT19937", keys, *values["random/numpy"]))
         version, internal, gauss = values["random/python"]

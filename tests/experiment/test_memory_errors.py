@@ -48,8 +48,15 @@ def test_half_of_the_batch_and_updates_of_at_least_the_same_size(
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(("batch_size", "devices", "half"), [(12, 4, 4), (256, 4, 128), (6, 2, 2), (5 * 4, 4, 8)])
+def test_half_of_the_batch_can_be_divided_among_the_processes(batch_size: int, devices: int, half: int) -> None:
+    message = describe_exhaustion(Experiment(batch_size=batch_size, devices=devices))
+    assert f"--batch-size {half} --accumulate" in message
+
+
 def test_batch_of_one_needs_a_smaller_model() -> None:
-    assert "use a smaller model or image size" in describe_exhaustion(Experiment(batch_size=1))
+    for experiment in (Experiment(batch_size=1), Experiment(batch_size=2, devices=2)):
+        assert "use a smaller model or image size" in describe_exhaustion(experiment)
 
 
 def test_training_that_exhausts_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,18 @@ def test_large_batch_is_refused_with_one_that_fits() -> None:
     check(RING, batch_size=fitting)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batch_is_that_of_all_processes(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "select_device", lambda name: torch.device(device))
+    monkeypatch.setattr(resources, "available_memory", lambda device: 2**27)
+    with pytest.raises(SettingError, match=r"batch_size = 4,000,000 needs at least .* --batch-size \d+$") as caught:
+        check(RING, batch_size=4 * 10**6, devices=4)
+    assert ("on each device" in str(caught.value)) == (device == "cuda")
+    fitting = int(str(caught.value).rsplit(" ", 1)[1])
+    assert fitting % 4 == 0
+    check(RING, batch_size=fitting, devices=4)
+
+
 def test_activations_are_counted() -> None:
     """The reals alone would fit: 2,000 images of 16 x 16 in float32 are 2 MiB."""
     with pytest.raises(SettingError, match="batch_size = 2,000 needs at least"):

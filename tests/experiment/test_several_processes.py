@@ -271,6 +271,18 @@ def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch
     processes.check_devices("cpu")
 
 
+def test_torchrun_and_the_number_of_a_resumed_run_must_agree(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "environment_size", lambda: 2)
+    with pytest.raises(SettingError, match="devices = 3, but 2 processes were started; omit --devices"):
+        next(launch.resume(whole, devices=3))
+
+
+def test_a_finished_run_gets_no_new_random_numbers(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "copy")
+    with pytest.raises(SettingError, match=r"has finished \d+ steps; give --steps a larger number"):
+        list(launch.resume(tmp_path / "copy", devices=1, reseed=True))
+
+
 def test_torchrun_and_the_setting_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "3")
