@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, cast
 
 import torch
@@ -165,7 +166,7 @@ class DistillationPhases:
         """
         settings, student, labels = self.settings, networks["generator"], self._labels(batch)
         levels = karras_levels(settings.intervals + 1, settings.boundary, settings.levels[0])[:-1]
-        ascending = torch.tensor(levels[::-1], device=batch.real.device)
+        ascending = _on_device(levels[::-1], batch.real.device)
         lower = torch.randint(settings.intervals, (len(batch),), generator=moment.generator, device=batch.real.device)
         sigma, below = ascending[lower + 1], ascending[lower]
         noisy = add_noise(batch.real, sigma, moment)
@@ -265,6 +266,12 @@ class DistillationPhases:
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.condition if self.settings.is_conditional else None
+
+
+@cache
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return numbers (N,) on a device; copied once, because a copy waits for the device."""
+    return torch.tensor(numbers, device=device)
 
 
 def add_noise(images: Tensor, sigma: Tensor, moment: DistillationMoment) -> Tensor:

@@ -7,6 +7,7 @@ that belongs to the longer steps; DDIM (Song, Meng and Ermon 2021) and the solve
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Generator, Tensor
@@ -96,6 +97,11 @@ class ChainNoise:
     scale: NoisePrediction
     sigma_max: float
 
+    @cached_property
+    def sigmas(self) -> tuple[float, ...]:
+        """The levels of the chain, ascending; copied from the device once, because a copy waits for it."""
+        return tuple(self.scale.sigmas.tolist())
+
     def sample(self, share: Tensor, knobs: DenoisingKnobs) -> Tensor:
         """Map shares (B,) in (0, 1) to levels of the chain."""
         time = (share * CHAIN).long().clamp(0, CHAIN - 1)
@@ -106,10 +112,9 @@ class ChainNoise:
 
         Those of Karras 2022, equation 5, for the other samplers. Raises SettingError for more than the chain has.
         """
-        sigmas: list[float] = self.scale.sigmas.tolist()
         if sampler not in CHAIN_SAMPLERS:
-            return karras_levels(count, sigmas[0], min(self.sigma_max, sigmas[-1]))
+            return karras_levels(count, self.sigmas[0], min(self.sigma_max, self.sigmas[-1]))
         if count > CHAIN:
             raise SettingError(f"steps = {count}: the chain of {sampler} has {CHAIN:,} levels; use at most as many")
         times = [round((CHAIN - 1) * (1 - index / max(1, count - 1))) for index in range(count)]
-        return (*(sigmas[time] for time in times), 0.0)
+        return (*(self.sigmas[time] for time in times), 0.0)

@@ -27,6 +27,11 @@ def augment_labelled(
     """
     if p == 0:
         return images, None
+    with torch.autocast(images.device.type, enabled=False):  # positions in an image need more than 8 bits
+        return _augment(images.to(torch.promote_types(images.dtype, torch.float32)), p, generator, flips)
+
+
+def _augment(images: Tensor, p: float, generator: Generator, flips: bool) -> tuple[Tensor, Tensor]:
     count, device = len(images), images.device
 
     def draw(values: Tensor) -> Tensor:

@@ -305,6 +305,13 @@ def test_guidance_needs_a_teacher_with_labels() -> None:
         Distillation(teacher=teacher, guidance=3.0).build(SPEC, torch.Generator())
 
 
+def test_student_is_no_teacher() -> None:
+    """It estimates clean images at the noise levels of its steps alone."""
+    student = Teacher("distill", {"teacher": Teacher("edm", NARROW)})
+    with pytest.raises(SettingError, match="a student of one, which does not denoise; use --from with the run of its"):
+        Distillation(teacher=student).build(SPEC, torch.Generator().manual_seed(0))
+
+
 def test_model_that_is_no_diffusion_model_is_refused() -> None:
     recipe = Distillation(teacher=Teacher("dcgan", {"width": 4}))
     with pytest.raises(SettingError, match="learns from a trained diffusion model, and dcgan is none; use --from"):

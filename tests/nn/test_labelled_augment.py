@@ -105,3 +105,13 @@ def test_a_right_angle_turns_the_image() -> None:
     turned = {turns: (images[near] - shapes(1).rot90(turns, (2, 3))).abs().mean((1, 2, 3)) for turns in (1, 3)}
     assert (torch.where(angle[near] > 0, turned[1], turned[3]) < 0.02).all()
     assert (torch.where(angle[near] > 0, turned[3], turned[1]) > 0.06).all()
+
+
+def test_mixed_precision_does_not_move_images() -> None:
+    """In bfloat16, positions in an image of 64 pixels would be wrong by more than half a pixel."""
+    images = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    expected, description = augment_labelled(images, 1.0, torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        changed, same = augment_labelled(images, 1.0, torch.Generator().manual_seed(1))
+    assert torch.equal(changed, expected)
+    assert torch.equal(same, description)
