@@ -22,7 +22,7 @@ from pathlib import Path
 from _results import HERE, ROOT, commit, machine, today, write
 
 from equipoise.comparison import cost_figures, model_tables, page, results, run_checks, tables
-from equipoise.comparison.claims import TestedClaim, test_claims
+from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
 from equipoise.comparison.conclusions import describe_scope
 from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
@@ -134,7 +134,7 @@ def write_page(study: Study) -> None:
         f"`python benchmarks/rivals.py page --plan {study.name}`; seeds: {seeds}. Machines: {machines}. "
         f"Method: docstring of the script; the plan is experiments/compare/{study.name}.toml.",
         *([study.notes.read_text().strip()] if study.notes.exists() else []),
-        f"## The claims\n\n{describe_scope(summary, budget)}",
+        f"## The claims\n\n{describe_scope(summary, budget)} {describe_decisions(claims)}",
         model_tables.claims_table(claims).markdown().partition("\n\n")[2],
         "## Quality against the cost of a sample",
         f"![Score over CPU seconds per 1,000 samples]({study.cost_figure.name})",

@@ -94,7 +94,8 @@ def _calibrated(
             keep_best=False,
         )
 
-    steps = max(plan.evaluations, steps_within(costs, every, budget, MANY_STEPS))
+    parts = max(1, steps_within(costs, every, budget, MANY_STEPS) // plan.evaluations)
+    steps = parts * plan.evaluations  # so that the last evaluation is one interval after the one before
     return ArmCalibration(steps, budget, costs, tuple(one.step for one in measured))
 
 

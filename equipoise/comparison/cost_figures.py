@@ -54,8 +54,10 @@ def _sampling_figure(plan: ComparisonPlan, blocks: Sequence[Block], columns: int
     for axes, (setting, group) in zip(panels, groups.items(), strict=True):
         points = {}
         for name in plan.arms:
-            runs = [block[name] for block in group if block[name].sampling is not None]
-            if runs:
+            runs = [block[name] for block in group]
+            if any(
+                run.sampling is not None for run in runs
+            ):  # failed runs score 0, and samples cost as those of others
                 points[name] = _cost(runs), aggregate.estimate_mean(group_by_setting(runs, _score), aggregate.UNIT)
         _plot_points(axes, plan, points)
         _use_log_scale(axes)

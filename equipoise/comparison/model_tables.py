@@ -18,6 +18,7 @@ OUTCOMES = {
     "holds": "holds",
     "opposite": "the opposite",
     "equal": "no difference",
+    "at the limit": "both at the limit of the score",
     "undecided": "undecided",
     "not measured": "not measured",
 }
@@ -89,7 +90,7 @@ def claim_table(tested: TestedClaim) -> ReportTable:
     rows = tuple(_claim_row(tested, pair) for pair in tested.pairs)
     headings = (
         *("setting", "arm", tested.measure.label, "against", "its value"),
-        *("ratio" if tested.measure.is_ratio else "difference", "the claim"),
+        *("ratio" if tested.measure.is_ratio else "difference", "seeds", "the claim"),
     )
     return ReportTable(tested.claim.aspect, headings, rows)
 
@@ -102,6 +103,7 @@ def _claim_row(tested: TestedClaim, pair: PairOutcome) -> tuple[str, ...]:
         pair.worse,
         _interval(pair.right),
         _interval(pair.difference),
+        str(pair.seeds) if pair.measured == pair.seeds else f"{pair.measured} of {pair.seeds}",
         OUTCOMES[pair.outcome],
     )
 
@@ -111,7 +113,10 @@ def _runs_by_arm(plan: ComparisonPlan, group: Sequence[Block]) -> list[tuple[str
 
 
 def time_to_score(run: RunResult, target: float) -> float:
-    """Return the CPU seconds of training until a score reaches a target, by its measurements; infinite if none does."""
+    """Return the CPU seconds of training until a score reaches a target, by its measurements; infinite if none does, or
+    if the run did not end."""
+    if run.state != "ended":
+        return math.inf
     return next((cpu for _, score, cpu in run.curve if score >= target), math.inf)
 
 

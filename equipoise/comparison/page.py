@@ -8,7 +8,7 @@ from pathlib import Path
 from equipoise.comparison import conclusions, cost_figures, figures, model_tables, plan_runs, results, tables
 from equipoise.comparison.calibration import ROUNDS
 from equipoise.comparison.caveats import find_budget_caveats, find_caveats, label_arms
-from equipoise.comparison.claims import TestedClaim, test_claims
+from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
 from equipoise.comparison.execution import read_anchors
 from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
@@ -160,6 +160,7 @@ def _report(
             content.append(model_tables.cost_table(plan, blocks, failed_runs(plan, blocks)))
         content.append(tables.metrics_table(summary, blocks))
         content += [tables.efficiency_table(summary), tables.stability_table(summary)]
+    scope = conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS
     tuned = read_tuned_arms(folder)
     content += [*population_tables(plan, folder, runs), *([tables.tuning_table(tuned)] if tuned else [])]
     content.append(
@@ -167,7 +168,7 @@ def _report(
     )
     return ComparisonReport(
         name=folder.path.resolve().name,
-        scope=conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS,
+        scope=" ".join([scope, *([describe_decisions(claims)] if claims else [])]),
         answers=tuple(answers),
         warnings=tuple(warnings),
         tables=tuple(content),

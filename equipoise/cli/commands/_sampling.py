@@ -54,7 +54,7 @@ def _add_diffusion_flags(parser: Parser, steps: str) -> None:
         dest="sampling_steps",
         type=int,
         metavar="N",
-        help="evaluations of the network per sample of a diffusion model; default: its option steps",
+        help="evaluations of the network per sample of a diffusion model; default: what its options say",
     )
     parser.add_argument(
         "--sampler", metavar="NAME", help="sampler of a diffusion model: heun, dpm_2m, ddim or ancestral"
