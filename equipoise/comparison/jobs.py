@@ -2,8 +2,8 @@
 
 Finished jobs are skipped, interrupted ones are resumed. A failed job does not stop the others of its phase. Runs are
 trained only if all anchors and calibrations exist, and compared only if all trials have run. A run that starts from
-another one, or is sampled from it, waits until that one has ended. Calibrations are executed one by one, because others
-would slow them down.
+another one, or is sampled from it, waits until that one has ended. A process executes calibrations one by one, because
+others would slow them down; processes that share the jobs may execute several at once.
 """
 
 import dataclasses

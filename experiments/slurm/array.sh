@@ -22,4 +22,6 @@ set -euo pipefail
 plan=${1:?usage: sbatch array.sh PLAN.toml SHARED_FOLDER}
 shared=${2:?usage: sbatch array.sh PLAN.toml SHARED_FOLDER}
 
-srun equipoise compare "$plan" --out "$shared" --join --processes "${SLURM_CPUS_PER_TASK:-1}" --quiet
+cpus=${SLURM_CPUS_PER_TASK:-1}
+# srun does not inherit --cpus-per-task from sbatch since SLURM 22.05; without it all runs would share one core.
+srun --cpus-per-task="$cpus" equipoise compare "$plan" --out "$shared" --join --processes "$cpus" --quiet

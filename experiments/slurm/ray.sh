@@ -22,10 +22,11 @@ address=$(srun --nodes=1 --ntasks=1 -w "$head" hostname --ip-address | awk '{pri
 port=6379
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
-srun --nodes=1 --ntasks=1 -w "$head" ray start --head --node-ip-address="$address" --port=$port --block &
+cpus=$SLURM_CPUS_ON_NODE  # without --cpus-per-task, srun gives each node one core
+srun --nodes=1 --ntasks=1 --cpus-per-task="$cpus" -w "$head" ray start --head --node-ip-address="$address" --port=$port --block &
 sleep 20
-srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$head" \
-    ray start --address="$address:$port" --block &
+srun --nodes=$((SLURM_JOB_NUM_NODES - 1)) --ntasks=$((SLURM_JOB_NUM_NODES - 1)) --cpus-per-task="$cpus" \
+    --exclude="$head" ray start --address="$address:$port" --block &
 sleep 20
 
 equipoise compare "$plan" --out "$shared" --on "ray=$address:$port" --quiet ${GPUS_PER_RUN:+--gpus-per-run "$GPUS_PER_RUN"}

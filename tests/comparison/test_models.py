@@ -179,7 +179,7 @@ def test_equal_cpu_seconds_are_calibrated_in_turn(
     assert execution.execute_job(folder, Job(CalibratedTask("ring")), lambda: False)
     assert widths == [8, 16] * calibration.ROUNDS, "arms alternate, and the one that shares a run is not measured"
     arms = calibration.read_calibration(folder, "ring")
-    assert {name: arm.steps for name, arm in arms.items()} == {"small": 99, "further": 48}, "multiples of the evaluations"
+    assert {name: arm.steps for name, arm in arms.items()} == {"small": 99, "further": 48}, "multiples of 3"
     assert arms["small"].rounds[1] == pytest.approx(1.0)
     calibrated = calibration.with_calibrated_steps(plan, folder)
     assert plan_runs.build_experiment(calibrated, run("small"), {}).steps == 99
