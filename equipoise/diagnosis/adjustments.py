@@ -19,6 +19,8 @@ class Adjustment:
     - "set": amount, unless the value is more than SCALE times larger or smaller than amount
     - "at_least", "at_most": max(value, amount), min(value, amount)
     - "increase": value + amount, but not above `limit`
+
+    `is_required`: whether the other changes of its rung are useless, or harmful, in a model without this knob.
     """
 
     knob: str
@@ -26,6 +28,7 @@ class Adjustment:
     amount: float
     start: float = 0.0
     limit: float = math.inf
+    is_required: bool = False
 
 
 Rung = tuple[Adjustment, ...]
@@ -46,7 +49,7 @@ SOFT_LABELS = (
 """Labels drawn from [0.8, 1] and [0, 0.2]. Salimans 2016, section 3.4, smooths the labels of reals only."""
 
 STABLE_SETTINGS: Rung = (
-    Adjustment("r1_gamma", "multiply", 1.0, start=1.0),
+    Adjustment("r1_gamma", "multiply", 1.0, start=1.0, is_required=True),
     NO_MOMENTUM,
     Adjustment("lr_g", "set", 2e-3),
     Adjustment("lr_d", "set", 2e-3),
@@ -70,9 +73,12 @@ RESTORE_DIVERSITY: tuple[Rung, ...] = (
 def adjust_knobs(rung: Rung, knobs: Knobs, turnable: frozenset[str]) -> dict[str, float]:
     """Return the knobs that a rung changes and their new values, clamped to their ranges.
 
-    Knobs that are not in `turnable`, the knobs with an effect in this model, are skipped.
+    Knobs that are not in `turnable`, the knobs with an effect in this model, are skipped; the whole rung if one of them
+    is required.
     """
     values = knobs.values()
+    if any(adjustment.is_required and adjustment.knob not in turnable for adjustment in rung):
+        return {}
     for adjustment in rung:
         if adjustment.knob in turnable and adjustment.knob in values:
             new = adjusted_value(adjustment, values[adjustment.knob])

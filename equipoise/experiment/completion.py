@@ -46,13 +46,13 @@ def complete(experiment: Experiment) -> Experiment:
     experiment = _with_time_limit(experiment)
     data_spec = _data_spec(experiment)
     start_from = _checkpoint_path(experiment.start_from)
-    data = _build_resolved_data(data_spec)
+    data = build_unresolved_data(data_spec).resolve()
     check_starter(start_from, data.spec)
     suggestion = suggested_settings(experiment, data)
     model = experiment.model or _model_of_checkpoint(start_from) or PlugSpec(suggestion.model)
     if _pairing(model) == "withheld" and "train" in data.spec.paired and "paired" not in data_spec.options:
         data_spec = data_spec.with_options(paired=False)
-        data = _build_resolved_data(data_spec)
+        data = build_unresolved_data(data_spec).resolve()
     if _needs_captions(model) and data_spec.options.get("captions", True) and data.spec.captions is None:
         data_spec, data = _with_captions(data_spec, data)
     model = model.with_options(**(experiment.options or {}))
@@ -216,21 +216,19 @@ def _suggested_metric(model: PlugSpec, data: "DataSet") -> PlugSpec | None:
 
 
 def _data_spec(experiment: Experiment) -> PlugSpec:
-    """Return the data set of an experiment. Raises SettingError if it has none."""
+    """Return the data set of an experiment, with samples of the size of a teacher. Raises SettingError without one."""
+    from equipoise.experiment.start import with_size_of_teacher
+
     if experiment.data is None:
         raise SettingError("no data given; use equipoise train digits, or equipoise train FOLDER")
-    return parse_data_source(experiment.data.name, experiment.image_size).with_options(**experiment.data.options)
+    spec = parse_data_source(experiment.data.name, experiment.image_size)
+    return with_size_of_teacher(spec, experiment).with_options(**experiment.data.options)
 
 
 def build_unresolved_data(spec: PlugSpec) -> "DataSet":
     """Build a data set without reading its files."""
     data: DataSet = catalog.build("data", spec.name, spec.options)
     return data
-
-
-def _build_resolved_data(spec: PlugSpec) -> "DataSet":
-    """Build a data set, and fill in the options that depend on its files, such as the number of classes."""
-    return build_unresolved_data(spec).resolve()
 
 
 def _controller(suggestion: "Suggestion", model: PlugSpec, *, has_schedules: bool) -> str:
@@ -266,7 +264,7 @@ def _with_captions(spec: PlugSpec, data: "DataSet") -> tuple[PlugSpec, "DataSet"
     if not hasattr(data, "captions"):
         return spec, data
     spec = spec.with_options(captions=True)
-    return spec, _build_resolved_data(spec)
+    return spec, build_unresolved_data(spec).resolve()
 
 
 def _checkpoint_path(start_from: str | None) -> str | None:

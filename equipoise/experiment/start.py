@@ -9,7 +9,7 @@ from equipoise.core.data import DataSpec
 from equipoise.core.teacher import Teacher
 from equipoise.errors import CheckpointError, SettingError, shell_path
 from equipoise.experiment.files import load_run_experiment
-from equipoise.experiment.settings import PlugSpec, require
+from equipoise.experiment.settings import Experiment, PlugSpec, require
 from equipoise.experiment.starter import STARTER, start_path
 from equipoise.runs.run import CHECKPOINTS_FOLDER, DATA_FILE
 from equipoise.training import checkpoint
@@ -76,12 +76,32 @@ def with_teacher(model: PlugSpec, start_from: str | None, spec: DataSpec) -> Plu
     return model.with_options(teacher=dataclasses.asdict(Teacher(own.name, own.options, digest)))
 
 
-def _check_same_shape(name: str, folder: Path, spec: DataSpec) -> None:
-    """Raise SettingError if a run recorded data of another shape or with another number of classes."""
+def with_size_of_teacher(data: PlugSpec, experiment: Experiment) -> PlugSpec:
+    """Return a data set with images of the size of the teacher that an experiment starts from, unless it names one."""
+    model, start_from = experiment.model, experiment.start_from
+    if experiment.image_size is not None or model is None or start_from is None:
+        return data
+    if not catalog.has_option("models", model.name, TEACHER) or not catalog.has_option("data", data.name, "image_size"):
+        return data
+    shape, _ = _recorded_shape(run_of_checkpoint(start_path(start_from)))
+    if len(shape) != 3:
+        return data
+    return data.with_options(image_size=shape[1] if shape[1] == shape[2] else f"{shape[2]}x{shape[1]}")
+
+
+def _recorded_shape(folder: Path) -> tuple[tuple[int, ...], int | None]:
+    """Return the shape and the number of classes of the data of a run; the shape is empty if they are not recorded."""
     try:
         values = json.loads((folder / DATA_FILE).read_text())
-        shape, classes = tuple(values["shape"]), values["classes"]
+        return tuple(values["shape"]), values["classes"]
     except (OSError, ValueError, KeyError, TypeError):
+        return (), None
+
+
+def _check_same_shape(name: str, folder: Path, spec: DataSpec) -> None:
+    """Raise SettingError if a run recorded data of another shape or with another number of classes."""
+    shape, classes = _recorded_shape(folder)
+    if not shape:
         return  # the weights are checked, too
     if shape != spec.shape:
         theirs, ours = (" x ".join(map(str, part)) for part in (shape, spec.shape))

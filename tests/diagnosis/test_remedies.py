@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, Override, Remedy
-from equipoise.diagnosis.adjustments import Adjustment, adjust_knobs
+from equipoise.diagnosis.adjustments import STABLE_SETTINGS, Adjustment, adjust_knobs
 from equipoise.diagnosis.remedies import (
     AppliedRemedy,
     RepairContext,
@@ -183,6 +183,14 @@ def test_knobs_far_from_published(knob: str, value: float, is_far: bool) -> None
 def test_published_penalty_that_the_user_turned_off_is_far() -> None:
     published = PUBLISHED.with_values({"r1_gamma": 1.0})
     assert knobs_far_from_published(RepairContext(STEPS, published, ALL, PUBLISHED)) == {"r1_gamma": 1.0}
+
+
+def test_settings_for_r1_are_not_applied_without_it() -> None:
+    """A learning rate at which R1 keeps a GAN stable is ten times that of a student."""
+    knobs = DistillationKnobs()
+    assert not adjust_knobs(STABLE_SETTINGS, knobs, frozenset(knobs.ranges()))
+    assert "lr_g" in adjust_knobs(STABLE_SETTINGS, PUBLISHED, ALL)
+    assert not adjust_knobs(STABLE_SETTINGS, PUBLISHED, ALL - {"r1_gamma"})
 
 
 def test_term_of_the_loss_that_the_user_turned_off_stays_off() -> None:

@@ -138,8 +138,15 @@ def test_student_of_a_gan(error_line: ErrorLine, trained: Path) -> None:
     assert "dcgan is none; use --from with a run of edm or ddpm" in line
 
 
+def test_student_has_the_image_size_of_its_teacher(teacher: Path) -> None:
+    """Unless it names one, which is then refused."""
+    experiment = complete(student_of(teacher, data=PlugSpec("digits")))
+    assert experiment.data is not None
+    assert experiment.data.options["image_size"] == 16
+
+
 def test_student_of_another_shape(error_line: ErrorLine, teacher: Path) -> None:
-    line = error_line("train", "digits", "--model", "distill", "--from", teacher)
+    line = error_line("train", "digits", "--model", "distill", "--from", teacher, "--image-size", "32")
     assert "1 x 16 x 16" in line
     assert "these data are 1 x 32 x 32" in line
     assert "--image-size 16x16" in line
