@@ -172,10 +172,9 @@ class _ProgressLines:
     def _print_reading(self, event: Sensed) -> None:
         if self.display.verbosity is Verbosity.VERBOSE or time.monotonic() - self.last >= INTERVAL:
             self.last = time.monotonic()
-            speed = f"{self.rate.images:.0f} samples/s"
-            _print(
-                self.console, "  ".join((f"step {event.step}", f"{event.progress:.0%}", speed, *signal_parts(event)))
-            )
+            speed = (f"{self.rate.images:.0f} samples/s",) if self.rate.images else ()
+            parts = (f"step {event.step}", f"{event.progress:.0%}", *speed, *signal_parts(event))
+            _print(self.console, "  ".join(parts))
 
 
 class _Rate:

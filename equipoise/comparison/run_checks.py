@@ -44,6 +44,7 @@ from equipoise.evaluation.sources import OpenedData
 from equipoise.evaluation.subject import EvaluationContext, EvaluationRequest
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data
+from equipoise.experiment.start import TEACHER
 from equipoise.pilot.pilot import Pilot
 from equipoise.training.loop import Training
 
@@ -73,6 +74,7 @@ def _check_arm(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Trainin
     arm = arm_in_setting(plan, setting, run.arm)
     try:
         _check_averaging(arm)
+        _check_teacher(plan, setting, arm)
         with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
             start = provisional_start(plan, run, Path(folder))
             experiment = build_experiment(plan, run, {}, start)
@@ -90,6 +92,15 @@ def _check_arm(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Trainin
         suffix = f", trial {trial} ({values})" if trial else ""
         raise SettingError(f"arm '{name}' on '{setting.name}'{suffix}: {error}") from error
     return training
+
+
+def _check_teacher(plan: ComparisonPlan, setting: TaskSetting, arm: Arm) -> None:
+    """Raise SettingError if the model of an arm learns from a trained one, and the arm names none."""
+    model = arm.model or get_task(plan, setting).model
+    if model is not None and arm.start_from is None and catalog.has_option("models", model.name, TEACHER):
+        raise SettingError(
+            'its model learns from a trained diffusion model; add from = "ARM" with an arm of edm or ddpm'
+        )
 
 
 def _check_sampling(sampling: Sampling, model: Model[Knobs]) -> None:

@@ -69,6 +69,39 @@ class Backend(Protocol):
         """Wait until one of the calls has ended, at most POLL_SECONDS; sleep if there are none."""
 
 
+@dataclass(slots=True)
+class AnnouncedBackend:
+    """A backend that says what it begins: the name of each call, or None while it waits for other processes."""
+
+    backend: Backend
+    announce: Callable[[str | None], None]
+    _has_said_waiting: bool = False
+
+    @property
+    def slots(self) -> int:
+        """Number of calls that run at once."""
+        return self.backend.slots
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a call that seems dead may still run on another machine."""
+        return self.backend.is_remote
+
+    def start(self, call: Call) -> RunningCall:
+        """Start a call, after saying so."""
+        self.announce(call.name)
+        self._has_said_waiting = False
+        return self.backend.start(call)
+
+    def wait(self, running: Iterable[RunningCall]) -> None:
+        """Wait until one of the calls has ended; if there are none, another process works on all that are left."""
+        running = list(running)
+        if not running and not self._has_said_waiting:
+            self.announce(None)
+            self._has_said_waiting = True
+        self.backend.wait(running)
+
+
 class CallSource(Protocol):
     """Calls that wait for a free slot."""
 

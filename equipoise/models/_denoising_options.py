@@ -74,8 +74,8 @@ class DenoisingOptions(UNetOptions, Protocol):
     `conditional`: use class labels; None to use them if the data has them. `label_dropout`: share of labels that are
     withheld in training, for `guidance`. `augment`: whether the network has inputs that describe an augmentation, for
     the knob augment_p. `warmup`: images after which the learning rate has its full value. `max_grad_norm`: norm to
-    which gradients are clipped, None for no limit. `sampler`, `sampling_steps`: sampler and number of evaluations per
-    sample, unless others are given for sampling; see :mod:`equipoise.nn.diffusion_samplers`. `preview_steps`:
+    which gradients are clipped, None for no limit. `sampler`: how samples are computed, unless another one is chosen
+    for sampling. `sampling_steps`: evaluations per sample, unless another number is chosen. `preview_steps`:
     evaluations per sample during training, by dpm_2m. `knobs`: values that differ from the defaults of the knobs.
     """
 

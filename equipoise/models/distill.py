@@ -53,8 +53,8 @@ class Distillation:
     `teacher`: the diffusion model to learn from; filled in from the run of --from. `objective`: what the student learns
     from it: matching of distributions (DMD2), the score identity (SiD), consistency, or nothing but its initial weights
     (adversarial). `steps`: most evaluations of the student per sample; it learns to sample in 1 to `steps`. `start`:
-    noise level of its first step; None for 2.5, with consistency 20. `noise_low`, `noise_high`: lowest and highest
-    noise level at which reals, fakes and scores are compared. `alpha`: of the score identity. `intervals`: of noise
+    noise level of its first step; None for 2.5, with consistency 20. `noise_low`: lowest noise level at which reals,
+    fakes and scores are compared. `noise_high`: highest one. `alpha`: of the score identity. `intervals`: of noise
     levels, for consistency. `guidance`: weight w of classifier-free guidance of the teacher, whose samples become
     better and less varied with it; 1 for none; None for 2, or for none if the teacher has no labels. `knobs`: values
     that differ from the defaults of the knobs.

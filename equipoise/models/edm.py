@@ -41,9 +41,10 @@ class EDMKnobs(DenoisingKnobs):
 class EDM:
     """Options of EDM.
 
-    `sigma_data`: standard deviation of the data, on [-1, 1]. `sigma_min`, `sigma_max`, `rho`: last and first noise
-    level of sampling, and the exponent of those between them (equation 5). The paper starts at 80, with 35 evaluations
-    by Heun's method; few evaluations need a lower start and dpm_2m, and images of few pixels allow it.
+    `sigma_data`: standard deviation of the data, on [-1, 1]. `sigma_min`: last noise level of sampling. `rho`: exponent
+    of the levels between first and last (equation 5). `sigma_max`: first noise level of sampling. The paper starts at
+    80, with 35 evaluations by Heun's method; few evaluations need a lower start and dpm_2m, and images of few pixels
+    allow it.
     """
 
     unused_knobs: ClassVar[frozenset[str]] = UNUSED_KNOBS

@@ -21,7 +21,7 @@ from equipoise.comparison.plan import Arm, ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.errors import RunError
 from equipoise.jobs import claims as claims_module
-from equipoise.jobs.backend import Call, RunningCall, execute_call
+from equipoise.jobs.backend import AnnouncedBackend, Call, RunningCall, execute_call
 from equipoise.jobs.claim_files import DriveFiles
 from equipoise.jobs.claims import ClaimFolder
 from equipoise.jobs.identity import this_process
@@ -431,3 +431,21 @@ def test_a_run_waits_for_the_one_that_it_starts_from(tiny: ComparisonPlan, tmp_p
     create_or_open(folder, plan, "")
     take_turns(*(join_jobs(plan, folder, InThisProcess(2)) for _ in range(2)))
     assert EXECUTED == ["anchors.ring", "ring.first.seed0", "ring.later.seed0"]
+
+
+def test_a_process_says_what_it_begins_and_that_it_waits(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+    other = other_claims(folder)
+    held = other.take(names(tiny)[0])
+    assert held is not None
+
+    class Waiting(InThisProcess):
+        def wait(self, running: Iterable[RunningCall]) -> None:
+            held.end("free")  # the other process gives its job back
+
+    take_turns(join_jobs(tiny, folder, AnnouncedBackend(Waiting(), said.append)))
+    assert said[0] is None
+    assert sorted(filter(None, said)) == sorted(names(tiny))
+    assert said.count(None) == 1, "said once"

@@ -259,6 +259,11 @@ def test_invalid_arms_of_a_plan(parse: Parse, arm: str, message: str) -> None:
         ("steps = 12", "cpu_seconds = 1\nsteps = 12", "task 'ring' has steps and cpu_seconds"),
         ("steps = 12", "cpu_seconds = 0", "cpu_seconds = 0 of task 'ring': it must be above 0"),
         ("truncation = 0.5", "steps = 4", "arm 'short' on 'ring': steps has no effect in mlp"),
+        (
+            "[arms.short]",
+            '[arms.student]\nmodel = "distill"\n[arms.short]',
+            'add from = "ARM" with an arm of edm or ddpm',
+        ),
         ("seeds = [0]", "seeds = [0]\nequal_parameters = 0.1", "arm 'small' generates with"),
         ('measure = "modes"', 'measure = "fid"', "there is no measure 'fid' of task 'ring', in claim 1"),
         ('worse = ["short"]', "", "claim 1 in"),

@@ -164,7 +164,7 @@ def _control_lines(experiment: "Experiment") -> list[str]:
 def _metric_lines(experiment: "Experiment") -> list[str]:
     if experiment.training_metric is None:
         return ["none during training; afterwards: equipoise evaluate"]
-    every = f"every {_count_steps(experiment.evaluate_every)}" if experiment.evaluate_every else "about ten times"
+    every = f"every {_count_steps(experiment.evaluate_every)}" if experiment.evaluate_every else "up to ten times"
     return [f"{_plug_text('metrics', experiment.training_metric)}, on held-out data, {every}"]
 
 

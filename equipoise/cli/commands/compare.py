@@ -148,12 +148,14 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", backend: "Backe
     from equipoise.comparison import page
     from equipoise.comparison.jobs import JobProgress, execute_jobs, list_failures
     from equipoise.comparison.joined import join_jobs, write_once
+    from equipoise.jobs.backend import AnnouncedBackend
 
     failed: dict[str, str] = {}
     last, start, execute = JobProgress(0, 0), time.monotonic(), join_jobs if args.join else execute_jobs
     with interruptible() as interrupted:
         interrupted.defer()
         is_quiet = verbosity_of(args) is Verbosity.QUIET
+        backend = backend if is_quiet else AnnouncedBackend(backend, _print_begin)
         for last in _show_progress(execute(plan, folder, backend, interrupted), is_quiet):
             if last.job and last.error:
                 failed[last.job.name] = last.error
@@ -194,6 +196,12 @@ def _print_end(
         lines.append("stopped; everything is saved. To continue, run the same command again")
     print_result(args.json, result, "\n".join(lines))
     return INTERRUPTED if is_stopped else UNHEALTHY if failed else 0
+
+
+def _print_begin(job: str | None) -> None:
+    """Print which job begins; None: those that are left are in work elsewhere."""
+    line = "waiting for jobs of other processes" if job is None else f"started: {job}"
+    print(printable(line), file=sys.stderr)
 
 
 def _show_progress(events: "Iterator[JobProgress]", quiet: bool) -> "Iterator[JobProgress]":

@@ -50,7 +50,9 @@ def _missing_in_metric(history: SignalHistory, name: str, record: MetricRecord) 
     if len(measurements) < MIN_MEASUREMENTS:
         count = len(measurements)
         times = "once" if count == 1 else f"{count} times"
-        return f"{name} was measured only {times}, and a trend needs {MIN_MEASUREMENTS}; {REMEDY}"
+        return (
+            f"{name} was measured only {times}, and a trend needs {MIN_MEASUREMENTS}; log it at least ten times a run"
+        )
     best = quality_reached(name, record)
     if best is None or not has_improved(name, record):
         begins = history.spans[0].step if history.spans else history.step
