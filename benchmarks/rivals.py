@@ -1,15 +1,16 @@
 """GANs, diffusion models and distilled diffusion models in the same CPU seconds of training: which is best at what?
 
     python benchmarks/rivals.py run                 every missing seed of experiments/compare/rivals.toml; resumes
-    python benchmarks/rivals.py run --seeds 2 --tasks digits
+    python benchmarks/rivals.py run --seeds 2 --tasks digits [--again]
     python benchmarks/rivals.py collect FOLDER      add the finished seeds of a comparison that was run in another way
     python benchmarks/rivals.py page                rewrite rivals.md and its figures
     python benchmarks/rivals.py run --plan distillation     the same for the terms of distillation: distillation.md
 
 Method. The arms, the claims and the budget are those of the plan; the protocol is that of `equipoise compare`
 (docs/how-to/compare.md). A seed counts in a task when all arms have run it. Each of them is a comparison of its own, in
-comparisons/PLAN_TASK_seedN, so that they can be run on different days: the steps that fit into the budget are
-calibrated for each of them. Results, digests included, are in results/PLAN.jsonl, a line per run.
+comparisons/PLAN_TASK_seedN, so that they can be run on different days: the steps that fit into the budget are measured
+for the first seed of a task, and the others have the same ones, however fast the computer is on their day. Results,
+digests included, are in results/PLAN.jsonl, a line per run.
 """
 
 import argparse
@@ -61,19 +62,27 @@ class Study:
         """Return the seeds of each task that every arm has run."""
         return complete_blocks(self.plan, self.stored())
 
+    def task_blocks(self, task: str) -> list[Block]:
+        """Return those of one task."""
+        return [block for block in self.stored_blocks() if block[self.plan.baseline].task == task]
+
     def samples(self, task: str) -> Path:
         """Return the path of the picture of the samples of every arm."""
         return HERE / f"{self.name}_{task}.png"
 
 
-def run(study: Study, tasks: Sequence[str], seeds: Sequence[int], processes: int) -> None:
-    """Run the plan for each task and seed without results, and collect them."""
+def run(study: Study, tasks: Sequence[str], seeds: Sequence[int], processes: int, *, again: bool) -> None:
+    """Run the plan for each task and seed without results, or `again` with results, and collect them."""
     for task, seed in itertools.product(tasks, seeds):
-        done = {(result.task, result.seed) for block in study.stored_blocks() for result in block.values()}
-        if (task, seed) in done:
+        done = {block[study.plan.baseline].seed: block for block in study.task_blocks(task)}
+        if seed in done and not again:
             continue
+        part = part_of(study.plan, task, seed)
+        if first := next((done[other] for other in sorted(done) if other != seed), None):
+            part = with_steps_of(part, task, first)
+        run_checks.check_plan(part)
         folder = ComparisonFolder(ROOT / "comparisons" / f"{study.name}_{task}_seed{seed}")
-        part = create_or_open(folder, part_of(study.plan, task, seed), study.file.read_text())
+        part = create_or_open(folder, part, study.file.read_text())
         for event in execute_jobs(part, folder, LocalBackend(processes, PRELOADED_MODULES)):
             failure = f": {event.error}" if event.error else ""
             print(f"{task}, seed {seed}: {event.done} of {event.total} finished{failure}", flush=True)
@@ -91,9 +100,18 @@ def part_of(plan: ComparisonPlan, task: str, seed: int) -> ComparisonPlan:
         name: dataclasses.replace(arm, tasks={task: arm.tasks[task]} if task in arm.tasks else {})
         for name, arm in plan.arms.items()
     }
-    part = dataclasses.replace(plan, arms=arms, tasks={task: plan.tasks[task]}, seeds=(seed,), claims=tuple(claims))
-    run_checks.check_plan(part)
-    return part
+    return dataclasses.replace(plan, arms=arms, tasks={task: plan.tasks[task]}, seeds=(seed,), claims=tuple(claims))
+
+
+def with_steps_of(part: ComparisonPlan, task: str, first: Block) -> ComparisonPlan:
+    """Return a part whose arms have the steps of another seed of the task, instead of a budget."""
+
+    def steps(name: str) -> int:
+        return max(1, first[name].steps // part.evaluations) * part.evaluations
+
+    arms = {name: arm if arm.run else dataclasses.replace(arm, steps=steps(name)) for name, arm in part.arms.items()}
+    own = dataclasses.replace(part.tasks[task], cpu_seconds=None, steps=steps(part.baseline))
+    return dataclasses.replace(part, arms=arms, tasks={task: own})
 
 
 def collect(study: Study, folder: ComparisonFolder) -> None:
@@ -182,11 +200,13 @@ def main() -> None:
     parser.add_argument("--plan", choices=tuple(TITLES), default="rivals")
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="default: all tasks of the plan")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: all seeds of the plan")
+    parser.add_argument("--again", action="store_true", help="run seeds that have results, too, and replace these")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="number of runs at once")
     args = parser.parse_args()
     study = Study(args.plan)
     if args.command == "run":
-        run(study, args.tasks or list(study.plan.tasks), args.seeds or study.plan.seeds, args.processes)
+        tasks, seeds = args.tasks or list(study.plan.tasks), args.seeds or study.plan.seeds
+        run(study, tasks, seeds, args.processes, again=args.again)
     for folder in args.folders:
         collect(study, ComparisonFolder(folder))
     write_page(study)
