@@ -85,7 +85,7 @@ def _describe(symptom: Symptom) -> str:
         f"{symptom.meaning[0].upper()}{symptom.meaning[1:]}.",
         "",
         f"- **Test:** {symptom.test}.",
-        f"- **Reads:** {', '.join(f'`{name}`' for name in symptom.reads)}.",
+        *([f"- **Reads:** {', '.join(f'`{name}`' for name in symptom.reads)}."] if symptom.reads else []),
         f"- **Source:** {symptom.source}.",
         "- **In a PyTorch training loop:**",
         *(f"    {number}. {change.action}." for number, change in enumerate(symptom.loop_advice, start=1)),

@@ -59,7 +59,7 @@ def find_caveats(plan: ComparisonPlan, folder: ComparisonFolder) -> list[Caveat]
 
 
 def find_budget_caveats(plan: ComparisonPlan, runs: Iterable[RunResult]) -> Iterator[Caveat]:
-    """Yield a caveat for each arm whose runs took another CPU time than the budget of a task."""
+    """Yield a caveat for each arm whose mean CPU time on a task differs too much from its budget."""
     times: dict[tuple[str, str], list[float]] = {}
     for run in runs:
         if run.trial is None and run.cpu is not None and plan.arms[run.arm].run is None:
@@ -69,7 +69,7 @@ def find_budget_caveats(plan: ComparisonPlan, runs: Iterable[RunResult]) -> Iter
         if budget is not None and not budget / MOST_OFF <= fmean(seconds) <= budget * MOST_OFF:
             text = (
                 f"{arm} took {format_duration(fmean(seconds))} of CPU time on {task}, not the budget of "
-                f"{format_duration(budget)}: the machine had another speed than in the calibration."
+                f"{format_duration(budget)}: the machine ran at a different speed during the calibration."
             )
             yield Caveat(arm, "off budget", text)
 
@@ -137,7 +137,7 @@ def _overwritten_trials(plan: ComparisonPlan, arm: str, starts: Mapping[RunSpec,
 
 
 def _blind_arms(plan: ComparisonPlan, folder: ComparisonFolder) -> Iterator[Caveat]:
-    reason = "it controls by a distance, and there is no live metric where lower is better."
+    reason = "its controller needs a distance as live metric (lower is better), and these runs measured none."
     for name, arm in plan.arms.items():
         controllers = (catalog.load("controllers", controller) for controller in arms.controller_names(arm.controller))
         if any(getattr(controller, "sees_distance", False) for controller in controllers):

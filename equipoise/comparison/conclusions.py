@@ -187,7 +187,7 @@ def warn_unlearned_settings(summary: ComparisonSummary, worthless: Mapping[str, 
         means = [arm.settings[name].value for arm in summary.arms if name in arm.settings]
         if means and (middle := median(means)) < score:
             warnings.append(
-                f"In {name}, half of the arms score below {middle:.3f}, while {WORTHLESS[kind]} scores {score:.3f}; "
+                f"In {name}, the median arm scores {middle:.3f}, less than {WORTHLESS[kind]} ({score:.3f}); "
                 "nothing that the metric measures was learned, so ranks and times are meaningless there. Train longer, "
                 "or choose an easier task."
             )

@@ -140,7 +140,7 @@ def list_failures(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[str, s
 
 
 def prepare_phase(phase: JobPhase, plan: ComparisonPlan, folder: ComparisonFolder) -> None:
-    """Check that the earlier phases have ended as they must before the jobs of a phase start; select the trials."""
+    """Before the tuning phase, check that all anchors and calibrations exist; before the runs, select the trials."""
     if phase.name == "tuning":
         _check_measured(plan, folder)
     if phase.name == "runs" and plan.tuning is not None and not folder.tuned.exists():
@@ -163,7 +163,7 @@ def _check_measured(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
 
 
 def is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[str]) -> bool:
-    """Whether the jobs that a job needs have ended; it fails at once if one of them failed. `unfinished`: names."""
+    """Whether the jobs that a job needs have ended, even by failing (the job then fails, too). `unfinished`: names."""
     required = plan_runs.required_jobs(plan, job.spec) if isinstance(job.spec, RunSpec | MemberRound) else []
     return not any(name in unfinished for name in required)
 

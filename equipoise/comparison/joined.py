@@ -67,10 +67,10 @@ def join_jobs(
 def write_once(
     folder: ComparisonFolder, name: str, write: Callable[[], object], interrupted: Callable[[], bool] = lambda: False
 ) -> None:
-    """Write something that all processes write at their end, such as the report; one at a time.
+    """Write something that every process writes at its end, such as the report; one process at a time.
 
-    Waits for a process that has begun before this call, whose result may not contain what this one has done. Leaves it
-    to one that has begun since, and to the other one after an interruption.
+    If another process is already writing, wait and write again: its result may lack the jobs of this one. Return
+    without writing if a process has begun to write since this call, or after an interruption.
     """
     claims = ClaimFolder(DriveFiles(folder.path / "locks"), this_process())
     first = claims.read(name)
@@ -92,7 +92,7 @@ def _prepare(
     claims: ClaimFolder,
     interrupted: Callable[[], bool],
 ) -> None:
-    """Prepare a phase in one of the processes that arrive here, as prepare_phase does alone."""
+    """Prepare a phase as prepare_phase does, but let only one of the processes select the tuning trials."""
     if phase.name != "runs" or plan.tuning is None:
         jobs.prepare_phase(phase, plan, folder)
         return

@@ -47,7 +47,7 @@ def models_table(plan: ComparisonPlan, blocks: Sequence[Block]) -> ReportTable:
             )
     headings = (
         *("setting", "arm", "model", "sampling", "starts from"),
-        *("weights that sample", "weights that are trained", "steps"),
+        *("parameters for sampling", "trained parameters", "steps"),
     )
     return ReportTable("Arms", headings, tuple(rows))
 
@@ -89,7 +89,7 @@ def claim_table(tested: TestedClaim) -> ReportTable:
     """Tabulate the outcome of one claim, pair by pair."""
     rows = tuple(_claim_row(tested, pair) for pair in tested.pairs)
     headings = (
-        *("setting", "arm", tested.measure.label, "against", "its value"),
+        *("setting", "arm", tested.measure.label, "compared with", "value of that"),
         *("ratio" if tested.measure.is_ratio else "difference", "seeds", "the claim"),
     )
     return ReportTable(tested.claim.aspect, headings, rows)

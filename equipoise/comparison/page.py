@@ -160,7 +160,6 @@ def _report(
             content.append(model_tables.cost_table(plan, blocks, failed_runs(plan, blocks)))
         content.append(tables.metrics_table(summary, blocks))
         content += [tables.efficiency_table(summary), tables.stability_table(summary)]
-    scope = conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS
     tuned = read_tuned_arms(folder)
     content += [*population_tables(plan, folder, runs), *([tables.tuning_table(tuned)] if tuned else [])]
     content.append(
@@ -168,7 +167,7 @@ def _report(
     )
     return ComparisonReport(
         name=folder.path.resolve().name,
-        scope=" ".join([scope, *([describe_decisions(claims)] if claims else [])]),
+        scope=_describe_scope(plan, summary, claims),
         answers=tuple(answers),
         warnings=tuple(warnings),
         tables=tuple(content),
@@ -178,6 +177,12 @@ def _report(
             ClaimSection(tested.claim.text, tested.verdict, model_tables.claim_table(tested)) for tested in claims
         ),
     )
+
+
+def _describe_scope(plan: ComparisonPlan, summary: ComparisonSummary | None, claims: Sequence[TestedClaim]) -> str:
+    """Describe what was compared, and how claims are decided, if there are any."""
+    scope = conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS
+    return f"{scope} {describe_decisions(claims)}" if claims else scope
 
 
 def _equal_parts(plan: ComparisonPlan) -> str:

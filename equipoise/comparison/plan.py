@@ -22,7 +22,7 @@ PopulationPart = Literal["winner", "constants", "schedule"]
 """What an arm of a plan with a population shows: the best member at the end of population-based training; the best of
 as many runs with constant knobs; the schedule of that best member, trained alone."""
 ARM_KEYS = frozenset({"controller", "knobs", "factors", "repair", "search", "tuned_on"})
-"""Keys of every arm in plan.json. Later ones are written where they are set only: older plans keep their digests."""
+"""Keys of every arm in plan.json. Newer ones are written only if set, so that old plans keep their digests."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def _check_lengths(plan: ComparisonPlan, source: str) -> None:
                 )
     for name, task in (plan.tuning.tasks if plan.tuning else {}).items():
         if task.cpu_seconds is not None:
-            raise SettingError(f"tuning task '{name}' has cpu_seconds, which tasks only may have; set its steps")
+            raise SettingError(f"tuning task '{name}' has cpu_seconds, which only [tasks] may have; set its steps")
     if plan.equal_parameters is not None and not 0 <= plan.equal_parameters < math.inf:
         raise SettingError(f"equal_parameters = {plan.equal_parameters:g} in {source}: it must be at least 0")
     for target in plan.targets:

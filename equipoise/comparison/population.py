@@ -6,7 +6,7 @@ Training of Neural Networks", section 4.1.1, where the factors are 0.8 and 1.2; 
 random follows from the seed of the plan, so that the result does not depend on who executes which member.
 
 All members have the seed of the run, and a copy keeps the random states of its source: members of one round differ in
-their knobs alone, and the schedule of the best member, trained alone, gives its weights again, to the bit.
+their knobs alone, and training with the schedule of the best member alone reproduces its weights bit for bit.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Tables of a population: against its fair rivals at equal cost, and the schedules that it has come to."""
+"""Tables of a population: its score against baselines of equal cost, and the schedules that it found."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -18,9 +18,9 @@ from equipoise.report.formatting import format_duration
 def population_tables(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequence[RunResult]) -> list[ReportTable]:
     """Return the tables of a plan with a population, none for another plan.
 
-    A population costs the time of all its members. Its rivals are as many runs with constant knobs, which cost the
-    same: their best, chosen by the live metric as the best member is, and their mean, what one costs alone. The
-    schedule of the best member, trained alone, shows what the schedule is worth once it is known.
+    A population costs the time of all its members. Its baselines are as many runs with constant knobs, which cost the
+    same: the best of them, chosen by the live metric as the best member is, and their mean, the score of a single run
+    on average. The schedule of the best member, trained alone, shows what it is worth once it is known.
     """
     if plan.population is None:
         return []

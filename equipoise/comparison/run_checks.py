@@ -104,7 +104,7 @@ def _check_teacher(plan: ComparisonPlan, setting: TaskSetting, arm: Arm) -> None
 
 
 def _check_sampling(sampling: Sampling, model: Model[Knobs]) -> None:
-    """Raise SettingError if a sample cannot be generated as an arm does."""
+    """Raise SettingError if the sampling settings of an arm do not work with its model."""
     if sampling.settings():
         sampling.check_acts(model.samplings, model.name)
         networks = {name: network.eval() for name, network in model.networks.items()}
@@ -153,7 +153,7 @@ def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
 
 
 def _check_reported(task: Task, experiment: Experiment, model: Model[Knobs]) -> None:
-    """Raise SettingError for a metric of a task that a model has not, or that has the features of a frozen network."""
+    """Raise SettingError for a metric that a model does not support, or that shares features with a frozen network."""
     live = experiment.training_metric
     metrics = {plug.name: _build_metric(plug) for plug in [task.reported, *([live] if live else [])]}
     metrics |= (also := _additional_metrics(task, build_data(experiment)))
@@ -200,10 +200,10 @@ def _check_first_decision(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, 
 
 
 def _check_population(plan: ComparisonPlan, setting: TaskSetting, arm: Arm, training: Training) -> None:
-    """Raise EquipoiseError if the members of a population could not have a value that they may have."""
+    """Raise EquipoiseError if a bound of the search ranges of a population is not valid for its members."""
     assert plan.population is not None
     if (steps := training.plan.steps) < plan.evaluations:
-        raise SettingError(f"{steps} steps are less than one for each evaluation ({plan.evaluations}); raise the steps")
+        raise SettingError(f"{steps} steps are too few for {plan.evaluations} evaluations; raise the steps")
     for end in ("low", "high"):
         schedule = {knob: [(0, getattr(range, end))] for knob, range in plan.population.search.items()}
         training.state.model.knobs.with_values({knob: one[0][1] for knob, one in schedule.items()})

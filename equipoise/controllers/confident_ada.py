@@ -54,12 +54,12 @@ class ConfidentADA:
 
     `target`: of rank_train_held_out. `confidence`: half-width of the interval, in standard errors. `share`: share of
     the run in which p can rise from 0 to its bound. `horizon`: last share of the run, in which p does not rise.
-    `limit`: bound of p with many epochs; at most 0.8, above which augmentations leak into the samples. `few`, `many`:
-    epochs of the run at which the bound begins to rise from 0, and reaches `limit`. `half_life`: of the moving average
-    of the rank, a share of the run. `warm_up`: share of the run before the first change. `epochs`: how often the run
-    sees each training sample; default: that of the run; unknown in a custom loop, where the bound is `limit`.
-    `held_out_samples`, `training_samples`: numbers of different samples; default: those of the run, or 64 and 256 in a
-    custom loop.
+    `limit`: bound of p with many epochs; at most 0.8, above which augmentations leak into the samples. `few`: epochs of
+    the run at which the bound begins to rise from 0. `many`: epochs at which it reaches `limit`. `half_life`: of the
+    moving average of the rank, a share of the run. `warm_up`: share of the run before the first change. `epochs`: how
+    often the run sees each training sample; default: that of the run; unknown in a custom loop, where the bound is
+    `limit`. `held_out_samples`: number of different held-out samples; default: that of the run, or 64 in a custom loop.
+    `training_samples`: the same of training samples; default: that of the run, or 256.
     """
 
     target: float = 0.15

@@ -61,8 +61,9 @@ class RankConstraint:
     of standard errors that widen it. `reach`: a rank this far outside the range is an error of 1. `span`: share of the
     run in which an error of 1 raises λ from 0 to `octaves`. `octaves`: largest increase of the penalty, in factors of
     2. `start`: penalty for λ = 0 where the user's is 0. `half_life`: of the moving average of the rank, a share of the
-    run. `warm_up`: share of the run before the first change. `held_out_samples`, `training_samples`: numbers of
-    different samples; default: those of the run, or 64 and 256 in a custom loop.
+    run. `warm_up`: share of the run before the first change. `held_out_samples`: number of different held-out samples;
+    default: that of the run, or 64 in a custom loop. `training_samples`: the same of training samples; default: that of
+    the run, or 256.
     """
 
     target: float = 0.2

@@ -58,8 +58,8 @@ class Decline:
     `overfit`: rank_train_held_out that confirms if it is exceeded by more than its error; -1: no confirmation. `limit`:
     bound of augment_p, up to 0.8. `confidence`: of the margin and of the rank, in standard errors. `tolerance`: of the
     margin. `smoothing`: weight of the older values in the level of the metric. `half_life`: of the moving average of
-    the rank, a share of the run. `held_out_samples`, `training_samples`: numbers of different samples; default: those
-    of the run, or 64 and 256 in a custom loop.
+    the rank, a share of the run. `held_out_samples`: number of different held-out samples; default: that of the run, or
+    64 in a custom loop. `training_samples`: the same of training samples; default: that of the run, or 256.
     """
 
     factor: float = 0.5

@@ -48,14 +48,15 @@ class UpdateSize:
     layer so. Here one rate per network follows, slowly, so that Adam still decides the directions. A rate that is set
     too high or too low is corrected within a few times `span`. u is bounded, so there is no windup.
 
-    Fails where the better size is far from the target, since update sizes do not tell quality: with batch or spectral
-    normalisation a scale of the weights has no effect, but counts, and a network that has converged is kept moving
-    unless `final` is small. It cannot end the rotation of a game without damping.
+    Fails where the better size is far from the target, since update sizes say nothing about quality: with batch or
+    spectral normalisation a scale of the weights has no effect, but counts, and a network that has converged is kept
+    moving unless `final` is small. It cannot end the rotation of a game without damping.
 
-    `target_g`, `target_d`: shares of the weights by which a step changes them. `final`: factor of both at the end of
-    the run; 1: no decay. `deadband`: half-width of the range around the target without a change, in octaves. `span`:
-    time constant, as a share of the run. `octaves`: largest change of a rate to either side, in factors of 2.
-    `half_life`: of the moving average of x, a share of the run. `warm_up`: share of the run before the first change.
+    `target_g`: share of its weights by which a step changes the generator. `target_d`: the same of the discriminator.
+    `final`: factor of both at the end of the run; 1: no decay. `deadband`: half-width of the range around the target
+    without a change, in octaves. `span`: time constant, as a share of the run. `octaves`: largest change of a rate to
+    either side, in factors of 2. `half_life`: of the moving average of x, a share of the run. `warm_up`: share of the
+    run before the first change.
     """
 
     target_g: float = 0.02

@@ -124,7 +124,7 @@ def load(kind: PlugKind, name: str) -> PlugClass:
     base, _ = split_preset(name)
     is_known = base in _own_names(kind) or base in installed_plugs(kind)
     if _refusal and not is_known and (is_file(base) or "." in base or "/" in base):
-        raise SettingError(f"the {NOUNS[kind]} '{base}' is code of its own, which is not run; {_refusal[0]}")
+        raise SettingError(f"the {NOUNS[kind]} '{base}' is custom code, which is not run here; {_refusal[0]}")
     if is_file(base):
         module = _module_of_file(kind, base)
     elif "/" in base or base.startswith("."):

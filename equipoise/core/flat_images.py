@@ -14,9 +14,9 @@ MAX_ROWS = 64
 def flat_image_shape(rows: npt.NDArray[np.generic], *, is_named: bool = False) -> tuple[int, ...] | None:
     """Return the shape of the square images whose values are the rows (N, D): (S, S), (3, S, S) or (S, S, 3).
 
-    None if the rows are no images. `is_named`: whether a name says that they are; without it, only bytes are, if lines
-    of an image are more alike than rows, which would be the lines of one large picture or a table over time. Colour is
-    channel by channel, as in CIFAR-10, or pixel by pixel: the order in which the lines of an image are more alike.
+    None if the rows are no images. `is_named`: whether a name says that they are. Without it, rows must be bytes, and
+    the lines within a row more alike than successive rows; else the rows are lines of one large picture or a table.
+    Colours are stored channel by channel, as in CIFAR-10, or pixel by pixel: whichever makes the lines more alike.
     """
     if rows.ndim != 2 or rows.dtype.kind not in "uif" or not (is_named or (rows.dtype == np.uint8 and len(rows) > 1)):
         return None

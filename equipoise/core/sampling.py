@@ -8,7 +8,7 @@ from equipoise.errors import SettingError, UnknownNameError
 NoiseMode = Literal["fixed", "none"]
 SamplerName = Literal["heun", "dpm_2m", "ddim", "ancestral"]
 """Samplers of diffusion models, see :mod:`equipoise.nn.diffusion_samplers`."""
-HINTS = {"guidance": "it needs a diffusion model that was trained with labels, some of them withheld"}
+HINTS = {"guidance": "it needs a diffusion model that was trained with labels and label dropout"}
 """What an option needs to have an effect."""
 
 
@@ -16,12 +16,12 @@ HINTS = {"guidance": "it needs a diffusion model that was trained with labels, s
 class Sampling:
     """How to sample. Every field is None by default: as the model was trained.
 
-    `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved to their mean, w'
-    = mean + psi (w - mean), from -1, which mirrors styles at their mean, to 1 and beyond (Karras 2019, appendix B).
-    `cutoff`: number of first layers on which psi acts. `noise`: "none" turns off the noise that a generator adds to its
-    layers; "fixed" is the noise of its buffers. `steps`: number of evaluations of the network. `guidance`: weight w of
-    classifier-free guidance (Ho and Salimans 2022), in units in which 1 is the conditional model and 0 the
-    unconditional one. `sampler`: of a diffusion model.
+    `truncation`: T > 0; latents lie within [-T, T] (Brock 2019, section 3.1). `psi`: styles are moved towards their
+    mean, w' = mean + psi (w - mean), from -1, which mirrors styles at their mean, to 1 and beyond (Karras 2019,
+    appendix B). `cutoff`: number of first layers on which psi acts. `noise`: "none" turns off the noise that a
+    generator adds to its layers; "fixed" is the noise of its buffers. `steps`: number of evaluations of the network.
+    `guidance`: weight w of classifier-free guidance (Ho and Salimans 2022), in units in which 1 is the conditional
+    model and 0 the unconditional one. `sampler`: of a diffusion model.
     """
 
     truncation: float | None = None
@@ -52,7 +52,7 @@ class Sampling:
         """Raise SettingError for the first field that is set but has no effect in the model."""
         for name in self.settings():
             if name not in samplings:
-                known = f"{model} has: {', '.join(sorted(samplings))}" if samplings else "it has no options of sampling"
+                known = f"{model} has: {', '.join(sorted(samplings))}" if samplings else "it has no sampling options"
                 raise SettingError(f"{name} has no effect in {model}; {HINTS.get(name, known)}")
 
 

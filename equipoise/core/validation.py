@@ -55,7 +55,7 @@ TYPE_WORDS: Mapping[object, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "a string",
     tuple: "a list",
     Mapping: "a table",
 }
@@ -89,7 +89,7 @@ def whole_number(name: str, value: object) -> int:
 def as_path(value: object, name: str) -> Path:
     """Return a path, `~` expanded. Raises SettingError, naming it, for a value that is neither a text nor a Path."""
     if not isinstance(value, str | Path):
-        raise SettingError(f"{name} must be a text or a Path, not {type(value).__name__}")
+        raise SettingError(f"{name} must be a string or a Path, not {type(value).__name__}")
     return Path(value).expanduser()
 
 

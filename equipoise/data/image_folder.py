@@ -95,7 +95,7 @@ class ImageFolder:
     label_column: str | None = None
     """column of the labels in a label file or Parquet file, if several could be"""
     split: SplitOption = "auto"
-    """images to use if folders are splits: auto (train, holding out valid), all, or one; none: they are no splits"""
+    """images to use if folders are splits: auto (train, holding out valid), all, or one; none: they are not splits"""
     key: str | None = None
     """array of images in a .npz file, or column of a Parquet file, if several could be"""
     black: float | None = None

@@ -207,7 +207,7 @@ def _complete_metric(experiment: Experiment, model: PlugSpec, data: "DataSet") -
 
 
 def _suggested_metric(model: PlugSpec, data: "DataSet") -> PlugSpec | None:
-    """Return the metric that the data set suggests; pixels if the model sees through the network of that metric."""
+    """Return the metric that the data set suggests; fd_pixels if the model trains on the features of that metric."""
     suggested = data.suggestion.metric
     frozen: frozenset[str] = getattr(catalog.load("models", model.name), "frozen_digests", frozenset())
     if suggested and frozen and catalog.build("metrics", suggested).features_digest in frozen:
@@ -234,7 +234,7 @@ def build_unresolved_data(spec: PlugSpec) -> "DataSet":
 def _controller(suggestion: "Suggestion", model: PlugSpec, *, has_schedules: bool) -> str:
     """Return the suggested controller; `annealed` if knobs have schedules.
 
-    For models that translate images, too, where the data suggests a learned policy: no policy was measured for them.
+    Also `annealed` instead of a learned policy for models that translate images, on which no policy was measured;
     `fixed` if the controller changes knobs that the model does not have, such as those of a discriminator.
     """
     suggested = suggestion.controller

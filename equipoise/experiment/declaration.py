@@ -88,4 +88,4 @@ def describe_wrong_plug(name: str, value: object) -> str:
         remedy = (
             "save an array as a .npy file, and give the path of that file or of a folder, or the name of a data set"
         )
-    return f"{name} must be a text, not {type(value).__name__}; {remedy}"
+    return f"{name} must be a string, not {type(value).__name__}; {remedy}"

@@ -94,7 +94,7 @@ def start_settled(
 
 
 def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
-    """Take part in a run as a process after rank 0, until it ends; `ready`: called before the first step.
+    """Run a rank other than 0 until the run ends; `ready`: called before the first step.
 
     Raises LostProcessError if rank 0 ended without a word and this process is the one to report it.
     """

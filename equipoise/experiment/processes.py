@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others: longer than an evaluation or the preparation of the data, by rank 0."""
 PATIENCE = 10.0
-"""Seconds that a process waits for the last words of another one that has ended."""
+"""Seconds to wait for the error report of another process that has ended."""
 RENDEZVOUS = "EQUIPOISE_RENDEZVOUS"
 """Environment variable: the file through which the processes of `--devices` find each other."""
 ENDED, PROBLEM, REPORTED = "equipoise/ended", "equipoise/problem", "equipoise/reported"
@@ -122,7 +122,7 @@ class Connection:
                 self.store.set(PROBLEM, f"process {self.world.rank} of {self.world.size}: {problem}")
 
     def cause(self) -> str:
-        """Return what is known about a process that has ended, in a few words; waits for its last words."""
+        """Return what is known about a process that has ended, in a few words; waits for its error report."""
         deadline = time.monotonic() + PATIENCE
         while self.store is not None and time.monotonic() < deadline:
             with suppress(RuntimeError):
@@ -143,9 +143,9 @@ class Connection:
         return f"{what}; resume with: {resume_command(folder)}" if folder is not None and has_checkpoint else what
 
     def is_orphan(self) -> bool:
-        """Whether rank 0 has ended without a word, and this process is the one to report it.
+        """Whether rank 0 has ended without reporting it, so that this process has to; true in one process only.
 
-        Where rank 0 started this process, it has not ended while it runs, even if a full disk keeps it from saying so.
+        A rank 0 that started this process is alive while it is the parent, even if a full disk prevents its report.
         """
         deadline = time.monotonic() + PATIENCE
         with suppress(RuntimeError):
@@ -253,7 +253,7 @@ def check_devices(device_type: str) -> None:
 
 
 def _start(rank: int, size: int, file: str) -> "subprocess.Popen[bytes]":
-    """Start one of the processes after rank 0. What they have to say is said by rank 0."""
+    """Start the process of one of the other ranks. Rank 0 prints its messages."""
     places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, RENDEZVOUS: file}
     environment = {**os.environ, **{name: str(value) for name, value in places.items()}}
     command = [sys.executable, "-m", "equipoise", "train"]
@@ -268,10 +268,10 @@ def _say_goodbye(connection: Connection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Disconnection:
-    """Closes the connection at the end of a context; after an error not the one of NCCL between GPUs.
+    """Closes the connection at the end of a context; after an error only if it does not use NCCL.
 
-    Threads of gloo end with it. One that releases a tensor while the interpreter ends would abort the process.
-    Closing that one waits for processes that may have ended; they notice the end of this one.
+    Closing ends the threads of gloo: one that releases a tensor during interpreter shutdown would abort the process.
+    Closing NCCL would wait for processes that may have ended; they notice by themselves that this one has.
     """
 
     uses_nccl: bool
@@ -296,7 +296,7 @@ def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
 
 
 def _watch(connection: Connection, has_left: threading.Event) -> None:
-    """End this process if another one is gone, and an exchange between GPUs, which does not notice it, goes on."""
+    """End this process if another one has ended during a GPU collective, which would otherwise hang."""
     while not has_left.wait(1.0):
         if connection.has_lost() and not has_left.wait(PATIENCE):
             if connection.world.rank == 0 or connection.is_orphan():

@@ -30,8 +30,8 @@ MAX_MEASURING = 15.0
 OVERHEAD_SHARE = 0.5
 """Largest share of the budget that preparation and report may take from training."""
 STEPS_PER_EVALUATION = 4
-"""Steps between two sample grids for each evaluation of a model that samples in several: 80 samples of one evaluation
-cost as much as 0.4 steps of a batch of 64, forwards and backwards, so that grids take a tenth of the time."""
+"""Training steps between two sample grids, per sampling step of a diffusion model: one of 80 samples costs as much as
+0.4 training steps of batch size 64, so that grids take a tenth of the time."""
 MANY_STEPS = 10**9
 
 

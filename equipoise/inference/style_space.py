@@ -45,9 +45,9 @@ def map_to_styles(
 
 @torch.no_grad()
 def synthesize(generator: Generator, styles: Tensor, sampling: Sampling = DEFAULT_SAMPLING) -> Tensor:
-    """Generate samples (N, ...) from styles (N, layers, D); the noise of `sampling` acts, its psi is part of styles.
+    """Generate samples (N, ...) from styles (N, layers, D); the noise of `sampling` has an effect, its psi does not.
 
-    Of the styles of a latent, the sample is that of the latent, bit for bit. Raises SettingError for styles of another
+    Styles of a latent give the sample of the latent, bit for bit. Raises SettingError for styles of another
     shape, which are those of another model.
     """
     space = require_styles(generator)

@@ -71,11 +71,11 @@ class Backend(Protocol):
 
 @dataclass(slots=True)
 class AnnouncedBackend:
-    """A backend that says what it begins: the name of each call, or None while it waits for other processes."""
+    """A backend that announces the name of each call that it starts, and None when it begins to wait for others."""
 
     backend: Backend
     announce: Callable[[str | None], None]
-    _has_said_waiting: bool = False
+    _is_waiting_announced: bool = False
 
     @property
     def slots(self) -> int:
@@ -90,15 +90,15 @@ class AnnouncedBackend:
     def start(self, call: Call) -> RunningCall:
         """Start a call, after saying so."""
         self.announce(call.name)
-        self._has_said_waiting = False
+        self._is_waiting_announced = False
         return self.backend.start(call)
 
     def wait(self, running: Iterable[RunningCall]) -> None:
         """Wait until one of the calls has ended; if there are none, another process works on all that are left."""
         running = list(running)
-        if not running and not self._has_said_waiting:
+        if not running and not self._is_waiting_announced:
             self.announce(None)
-            self._has_said_waiting = True
+            self._is_waiting_announced = True
         self.backend.wait(running)
 
 
@@ -110,7 +110,7 @@ class CallSource(Protocol):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no call will be ready any more, once those that run have ended."""
+        """Whether no further call will become ready, even after the running ones have ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from equipoise.jobs.claims import ClaimFolder, JobClaim
 RESCAN_SECONDS = 30.0
 """Shortest time between two looks at a job that another process holds."""
 MOST_JUMPS = 8
-"""How often a process that meets another one in the list continues elsewhere, before it looks at all jobs."""
+"""How often a process that meets a claimed job jumps to a random place in the list, before it goes through all jobs."""
 TRUST_SECONDS = 90.0
-"""For how long a claim is believed that says that its job has ended, while the files of the job are not visible yet:
-directories are cached for up to 60 s on NFS. Afterwards files decide: somebody has deleted them."""
+"""How long the claim of an ended job is trusted while the files of the job are not visible yet: NFS caches directories
+for up to 60 s. Afterwards the files decide: if they are missing, somebody has deleted them."""
 
 
 class ClaimedQueue:
@@ -48,8 +48,8 @@ class ClaimedQueue:
     def take(self, is_ready: Callable[[str], bool] = lambda job: True) -> JobClaim | None:
         """Take the next job that is ready and that nobody works on; None if there is none.
 
-        Continues in the list after the last one taken from it, elsewhere where it meets another process, and begins
-        again at its end.
+        Continues after the job taken last, jumps elsewhere if another process holds a job, and starts over at the
+        end of the list.
         """
         jumps = MOST_JUMPS
         for _ in range(2):
@@ -85,7 +85,7 @@ class ClaimedQueue:
         return job not in self._ended and self.clock() >= self._next_look.get(job, -1e12)
 
     def _take(self, job: str) -> JobClaim | None:
-        """Take a job unless its files or its claim show that it has ended, or is in work."""
+        """Take a job unless its files or its claim show that it has ended or is being executed."""
         if self.has_ended(job):
             self._ended.add(job)
             return None

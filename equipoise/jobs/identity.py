@@ -15,8 +15,8 @@ from pathlib import Path
 class ProcessIdentity:
     """A process. `token`: unique. `machine`: differs between machines, on Linux also between boots and containers.
 
-    `started`: the time of its start as the kernel counts it, "" if unknown, as on other systems than Linux: a process
-    number is used again.
+    `started`: its start time as the kernel reports it, because PIDs are reused; "" if unknown, as on systems other than
+    Linux.
     """
 
     token: str
@@ -36,14 +36,14 @@ class ProcessIdentity:
 
     @property
     def is_certain(self) -> bool:
-        """Whether `has_ended` is right in any case: another process may have its number on other systems than Linux."""
+        """Whether `has_ended` is reliable: on systems other than Linux, another process may have the same PID."""
         return self.is_here and self.started != ""
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; False for one of another machine, and on Windows.
+        """Whether the process is known to have ended; False for one of another machine.
 
-        There, signal 0 is Ctrl-C.
+        False on Windows, too, where signal 0 is Ctrl-C.
         """
         if not self.is_here or os.name == "nt":
             return False

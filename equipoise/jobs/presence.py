@@ -32,9 +32,9 @@ class ProcessPresence:
 
 @contextmanager
 def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: Path) -> Iterator[None]:
-    """Enter this process in the list of a folder for the time of the context.
+    """Context manager that registers this process in a folder while it works there.
 
-    Raises RunError, naming `owner`, if another process works on it alone, or if this one wants to, and others do.
+    Raises RunError, naming `owner`, if this process or another one must work on it alone, and there are others.
     """
     path = folder / f"{process.token}.json"
     try:
@@ -55,9 +55,9 @@ def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: P
 
 
 def read_presences(folder: Path, path: Path) -> list[ProcessPresence]:
-    """Return the other processes of a folder that still run. `path`: own file, by whose time the server's is known.
+    """Return the other processes of a folder that still run. `path`: own file; its time is that of the file server.
 
-    A process counts as running for LEASE_SECONDS after it has touched its file, unless this machine knows better.
+    A process counts as running for LEASE_SECONDS after it has touched its file, unless its state is known for certain.
     """
     now, result = path.stat().st_mtime, []
     for file in sorted(folder.glob("*.json")):

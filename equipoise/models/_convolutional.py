@@ -1,8 +1,8 @@
 """Options of the convolutional networks of DCGAN and related models: images and sequences, with or without labels.
 
 Sequences (C, T) use the same layers in one dimension, as in WaveGAN (Donahue 2019, "Adversarial Audio Synthesis",
-table 1), with its kernels replaced by those of the images. Sides that are no power of two times the smallest size are
-generated a little larger and cropped; the discriminator pads them with zeros.
+table 1), with its kernels replaced by those of the images. Sides that are not a power of two times the smallest size
+are generated a little larger and cropped; the discriminator pads them with zeros.
 """
 
 import math

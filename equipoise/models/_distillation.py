@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from equipoise.core.data import Batch
 from equipoise.core.knobs import Knobs, knob
-from equipoise.core.model import Loss, Moment, Networks, OptimizerSettings
+from equipoise.core.model import Loss, Moment, Networks, OptimizerSettings, Phase
 from equipoise.core.sampling import Sampling
 from equipoise.errors import SettingError
 from equipoise.losses.adversarial import LOSSES
@@ -83,6 +83,14 @@ class DistillationPhases:
     """The losses and optimizer settings of one model."""
 
     settings: DistillationSettings
+
+    def in_order(self) -> tuple[Phase, Phase]:
+        """Return the phases of a step."""
+        fake_score = ("discriminator", ("discriminator",), self.fake_score_loss)
+        return (
+            Phase(*fake_score, when=self.trains_fake_score, repeats=discriminator_steps),
+            Phase("generator", ("generator",), self.student_loss, repeats=generator_steps),
+        )
 
     def fake_score_loss(self, networks: Networks, batch: Batch, moment: DistillationMoment) -> Loss:
         """Compute the loss of the fake score: it denoises samples of the student, and its head tells them from reals.

@@ -42,7 +42,7 @@ class ResNetOptions(Protocol):
     `width`: channels are multiples of this. `layout`: pyramid to double the channels with every halving, up to 16 times
     the width; constant for the same channels in all maps, 4 times the width in the generator and twice the width in the
     discriminator, which then halves one time less (Miyato 2018, table 4). `attention`: side of the maps with
-    self-attention, at most half of that of the images; if the sides are no powers of two, the maps after as many
+    self-attention, at most half of that of the images; if the sides are not powers of two, the maps after as many
     doublings; 0 for none. `conditional`: use class labels; None to use them if the data has them.
     """
 

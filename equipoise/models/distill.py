@@ -16,7 +16,7 @@ from torch import Generator
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.model import Model, Phase
+from equipoise.core.model import Model
 from equipoise.core.teacher import Teacher
 from equipoise.core.validation import check_above, check_at_least
 from equipoise.errors import SettingError
@@ -27,8 +27,6 @@ from equipoise.models._distillation import (
     DistillationPhases,
     DistillationSettings,
     Objective,
-    discriminator_steps,
-    generator_steps,
 )
 from equipoise.nn.denoiser import Denoiser
 from equipoise.nn.diffusion_samplers import karras_levels
@@ -126,16 +124,7 @@ class Distillation:
                 "discriminator": FakeScore(copy.deepcopy(denoiser), generator),
                 TEACHER: denoiser,
             },
-            phases=(
-                Phase(
-                    "discriminator",
-                    ("discriminator",),
-                    phases.fake_score_loss,
-                    phases.trains_fake_score,
-                    discriminator_steps,
-                ),
-                Phase("generator", ("generator",), phases.student_loss, repeats=generator_steps),
-            ),
+            phases=phases.in_order(),
             knobs=DistillationKnobs().with_values(self.knobs),
             turnable=turnable,
             optimizer=phases.optimizer_settings,

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 PROOF = 3
 """Number of consecutive changes of the pilot that are overwritten before a warning is issued."""
 NEARER = 10
-"""A change counts as overwritten if this explains the next rate better by this factor, in logarithms of the rate."""
+"""A change counts as overwritten if that hypothesis fits the next log rate this many times better than acceptance."""
 
 WARNING = (
     "the learning rate of the {player} is reset after every change by the pilot, for instance by LambdaLR, CyclicLR, "

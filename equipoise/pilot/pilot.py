@@ -209,7 +209,7 @@ class Pilot:
     def read(self, window: SignalWindow, step: int, images: int) -> Decision:
         """Decide and change knobs after a window of steps: the second half of :meth:`observe`.
 
-        For loops that accumulate statistics and decide when a reading is due themselves.
+        For loops that accumulate statistics themselves and decide when a reading is due.
         """
         self.start()
         self.step, self.images = step, images

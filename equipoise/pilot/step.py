@@ -119,7 +119,7 @@ def pilot_step(settings: PilotSettings, state: PilotState, inputs: PilotInput) -
         remedy, repair = prescribe(settings.repair, context, state.repair, health, state.target, step)
         state = replace(state, repair=repair)
     if remedy is not None:
-        reason = f"{remedy.finding.symptom}, remedy {remedy.rung} of its ladder"
+        reason = f"{remedy.finding.symptom}, remedy number {remedy.rung} for this symptom"
         if remedy.rung == 0:
             reason = f"{remedy.finding.symptom}, reset of knobs far from their published values"
         state, overridden = add_overrides(state, remedy.overrides, step, reason)

@@ -160,7 +160,7 @@ def _named_experiment(values: Mapping[str, object]) -> tuple[str, Experiment]:
     values = dict(values)
     name = values.pop("name", "")
     if not isinstance(name, str):
-        raise SettingError("name: it must be a text")
+        raise SettingError("name: it must be a string")
     if written := [name for name in WRITTEN if name in values]:
         raise SettingError(f"{written[0]} is written by the program; leave it out")
     experiment = parse_experiment(values, "the form")

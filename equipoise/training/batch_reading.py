@@ -1,7 +1,7 @@
 """A process that reads batches for another one, with pipes to that process: see load_ahead.
 
-It ends when its input is closed, so also when the other process is killed. Signals that stop a run are for the process
-that trains, which lets this one end. Imports no torch unless the reader does.
+It ends when its input is closed, hence also when the other process is killed. It ignores the signals that stop a run:
+the training process reacts to them and then ends this one. Imports no torch unless the reader does.
 """
 
 import os

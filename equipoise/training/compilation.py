@@ -11,7 +11,7 @@ def compile_generators(state: TrainingState) -> None:
     """Compile in place, at their first calls, the networks that have an average: generators.
 
     Names of weights do not change. Discriminators remain as they are: gradient penalties differentiate their gradient,
-    which torch.compile does not support. Averages remain as they are too: samples of the same weights keep their bytes.
+    which torch.compile does not support. Averages are not compiled: the same weights give the same samples.
     Raises SettingError for models whose training does not call the generator as a whole, and for networks that grow,
     which would be compiled again at every step.
     """

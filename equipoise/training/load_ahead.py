@@ -37,10 +37,10 @@ SECONDS_TO_END = 10.0
 def load_ahead(
     stream: Stream, device: torch.device, processes: int = 0, share: Callable[[Stream], Stream] = lambda stream: stream
 ) -> Iterator[Stream]:
-    """Give a stream of the same batches that are loaded ahead: for a CUDA device, or by several processes.
+    """Context manager: yield a stream of the same batches, loaded ahead for a CUDA device or by several processes.
 
     `processes`: number of processes that read batches, if the stream decodes files; 0: none. `share`: returns the part
-    of a stream that this process trains on. Otherwise the stream itself is given. Batches that are being read when the
+    of a stream that this process trains on. Without either: the stream itself. Batches that are being read when the
     context ends are completed first; then the processes end.
     """
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def load_ahead(
 
 @dataclasses.dataclass(slots=True)
 class AheadStream:
-    """Stream that starts to read the next `depth` batches when one is read. Batches are right in every order."""
+    """Stream that prefetches the `depth` batches after the requested one. Batches may be requested in any order."""
 
     stream: Stream
     threads: ThreadPoolExecutor

@@ -34,7 +34,7 @@ RANKS = "ranks"
 
 @dataclass(frozen=True, slots=True)
 class RankStream:
-    """The batches of one process: every `size`-th of a stream of shares, so that all together are the whole stream."""
+    """The batches of one process: every `size`-th of a stream, so that all processes together read the whole stream."""
 
     stream: Stream
     world: World
@@ -50,7 +50,7 @@ def own_stream(stream: Stream, world: World) -> Stream:
 
 
 def meets(training: "Training") -> bool:
-    """Whether the processes meet after this step; always with one process, to which it means nothing."""
+    """Whether the processes synchronize after this step; always true for a single process, where it has no effect."""
     state, plan = training.state, training.plan
     stops = state.stop.is_set()
     intervals = (plan.sample_every, plan.evaluate_every, plan.save_every)
@@ -83,7 +83,7 @@ def gather_states(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, ob
 
 
 def collect_states(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Return the same; called by all processes, after the message of rank 0."""
+    """Return what gather_states returns; every process calls it, the others after the message of rank 0."""
     tensors = state.world.gather_tensors(state.own_tensors())
     values = state.world.gather_texts(json.dumps(state.own_values()))
     paths = {f"rank/{rank}/{name}": value for rank, own in enumerate(tensors[1:], 1) for name, value in own.items()}
@@ -125,7 +125,7 @@ def follow(training: "Training") -> FinishReason:
     share = partial(own_stream, world=state.world)
     with load_ahead(training.streams.train, state.device, plan.data_processes, share) as stream:
         while reason is None:
-            state.stop.is_wished = plan.interrupted()
+            state.stop.is_requested = plan.interrupted()
             run_step(state, stream, knobs, state.step / plan.steps)
             if meets(training):
                 reason, knobs = _meet(training)

@@ -17,12 +17,12 @@ from equipoise.core.world import World
 
 @dataclass(slots=True)
 class StopSignal:
-    """Whether any process wishes to stop. `is_wished`: by this one; sent with the gradients of the next update.
+    """Whether any process requested a stop. `is_requested`: whether this one did; sent with the gradients of an update.
 
     On a GPU the answer is that of the update before the last one: nobody waits for kernels of the last one.
     """
 
-    is_wished: bool = False
+    is_requested: bool = False
     _flags: list[tuple[Tensor, torch.cuda.Event | None]] = field(default_factory=list)
 
     def receive(self, count: Tensor) -> None:
@@ -51,9 +51,9 @@ def reduce_update(
 ) -> PhaseRecord:
     """Replace the gradients of `weights`, and the buffers of networks, by their means; return the record of all shares.
 
-    A weight that has a gradient in no process keeps none; in one that lacks it, the gradient counts as zero. To know
-    which, a phase that leaves out weights waits for a GPU; no other does. Losses become means, logits (B / size, ...)
-    those of the whole batch, in the order of ranks.
+    A missing gradient counts as zero, but a weight that has a gradient in no process keeps none. To find these, a phase
+    with missing gradients waits for the GPU; others do not. Losses become means; logits (B / size, ...) become those
+    of the whole batch, in the order of ranks.
     """
     has_gradient = [weight.grad is not None for weight in weights]
     gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
@@ -62,7 +62,7 @@ def reduce_update(
     scalars = torch.stack([value.float() for value in (*total, *record.terms.values())]) if total else None
     logits = {name: value for name in ("logit_real", "logit_fake") if (value := getattr(record, name)) is not None}
     means = [*gradients, *_buffers(networks), *([] if scalars is None else [scalars])]
-    flags = _on_device([*has_gradient, stop.is_wished], device)
+    flags = _on_device([*has_gradient, stop.is_requested], device)
     sums = [flags, *(_in_own_place(world, value.float()) for value in logits.values())]
     _reduce(world, means, sums)
     stop.receive(flags[-1])

@@ -68,7 +68,7 @@ def _run_phases(
 
 
 def _read_group(state: TrainingState, stream: Stream, repeat: int) -> list[Batch]:
-    """Return the batches of an update, on the device. They are numbered through: the stream gives each of them once."""
+    """Return the batches of an update, on the device. Batches are numbered consecutively, so that each is used once."""
     first = state.draws + repeat * state.accumulate
     return [stream.batch(first + part).to(state.device) for part in range(state.accumulate)]
 
@@ -76,10 +76,10 @@ def _read_group(state: TrainingState, stream: Stream, repeat: int) -> list[Batch
 def _accumulate(
     state: TrainingState, phase: Phase, moment: Moment[Knobs], batches: Sequence[Batch], carried: Sequence[Carried]
 ) -> list[Loss]:
-    """Compute the losses of batches of an update, and the mean of their gradients: that of one batch of their sum.
+    """Compute the losses of the batches of an update, and accumulate the mean of their gradients.
 
-    Equal up to rounding for losses that are means over samples, unless a batch has statistics of its own, as in batch
-    normalisation. `carried`: one mapping per batch; empty for none.
+    For losses that are means over samples it equals the gradient of one large batch, up to rounding, unless layers
+    depend on the batch, as batch normalisation does. `carried`: one mapping per batch; empty for none.
     """
     inputs = [weight for name in phase.updates for weight in optimizers.optimizer_weights(state.optimizers[name])]
     losses: list[Loss] = []
@@ -114,7 +114,7 @@ def _update(
         network = optimizers.optimizer_weights(optimizer)
         settings = state.model.optimizer(name, moment)
         optimizers.apply_settings(optimizer, settings)
-        state.scaler.unscale_(optimizer) if state.scaler.is_enabled() else None
+        state.scaler.unscale_(optimizer)
         norms[name] = torch.nn.utils.get_total_norm([weight.grad for weight in network if weight.grad is not None])
         if settings.max_grad_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(network, settings.max_grad_norm, norms[name])

@@ -111,7 +111,7 @@ def _duration(function: Callable[[], object], clock: Clock) -> float:
 
 
 def _second_duration(function: Callable[[], object], clock: Clock) -> float:
-    """Return the duration of the second call: the first one prepares kernels."""
+    """Return the duration of the second call; the first one is a warm-up."""
     function()
     return _duration(function, clock)
 
@@ -128,7 +128,7 @@ def _take_step(training: Training, *, measure: bool = False, with_probe: bool = 
 
 
 def _step_seconds(training: Training, seconds: float, clock: Clock) -> float:
-    """Return the mean duration of a step in about `seconds`, after one that is not counted: kernels are prepared in it.
+    """Return the mean duration of a step, measured for about `seconds` after one warm-up step.
 
     Whole periods of lazy penalties are counted, unless the steps are too slow for one.
     """
@@ -161,7 +161,7 @@ def _wait_for_device(training: Training) -> None:
 
 
 def _reading_seconds(training: Training, clock: Clock, *, with_probe: bool, repeats: int = 1) -> float:
-    """Return the mean duration of a step with a reading, after one that is not counted."""
+    """Return the mean duration of a step with a reading, after one warm-up step."""
 
     def take() -> None:
         if with_probe:  # the next step is one with a probe

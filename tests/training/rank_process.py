@@ -267,7 +267,7 @@ def stop(name: str, world: World) -> dict[str, object]:
     state, shares = start(name, world)
     answers = []
     for wish in (False, True):
-        state.stop.is_wished = wish and world.rank == 1
+        state.stop.is_requested = wish and world.rank == 1
         train(state, shares, (0.0,))
         answers.append(state.stop.is_set())
     return {"stops": answers}

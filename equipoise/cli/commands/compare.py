@@ -199,7 +199,7 @@ def _print_end(
 
 
 def _print_begin(job: str | None) -> None:
-    """Print which job begins; None: those that are left are in work elsewhere."""
+    """Print which job begins; None: the remaining ones are being executed elsewhere."""
     line = "waiting for jobs of other processes" if job is None else f"started: {job}"
     print(printable(line), file=sys.stderr)
 

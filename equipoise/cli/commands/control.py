@@ -56,8 +56,8 @@ class SentRequest:
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `control`."""
     parser.description = (
-        f"{parser.description}\n\nA knob that is set stands above the controller and repair until it is released. The "
-        "run takes requests at its\nnext reading, a request to stop within a second of a step."
+        f"{parser.description}\n\nA knob that is set overrides the controller and repair until it is released. The "
+        "run takes requests at its\nnext reading, a request to stop after a step, within about a second."
     )
     parser.add_argument("run", metavar="RUN", help="run folder")
     parser.add_argument("knobs", metavar="KNOB=VALUE", nargs="*", help="hold a knob at a value until it is released")

@@ -35,7 +35,7 @@ JSON_KEYS: dict[str, str] = {
     "games": "the diagnosis of each game, if there are several",
     "signals, metrics, not used": "columns of a log of another program",
     "sources": "the columns that each signal comes from",
-    "notes": "what was dropped, or taken otherwise than it stands there",
+    "notes": "what was dropped, or read differently from how it is written",
     "plot": "path of the figure",
 }
 KEY = r"[A-Za-z]\w*"

@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `explore`."""
     add_run_arguments(parser)
     parser.add_argument(
-        "--out", required=True, metavar="SHEET", help="output: a strip of samples per direction, as sheet.png"
+        "--out", required=True, metavar="SHEET", help="output: a strip of samples per direction, such as sheet.png"
     )
     parser.add_argument(
         "--directions",

@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `project`."""
     add_run_arguments(parser)
     parser.add_argument("image", metavar="IMAGE", help="an image file or an array of one image, of the size of samples")
-    parser.add_argument("--out", required=True, metavar="PICTURE", help="output: image and projection, as picture.png")
+    parser.add_argument("--out", required=True, metavar="PICTURE", help="output picture of image and projection (.png)")
     parser.add_argument(
         "--styles",
         metavar="PATH",

@@ -44,8 +44,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reseed",
         action="store_true",
-        help="continue with new random numbers, which another number of processes needs: the run is then no longer the "
-        "one that would have been without the interruption",
+        help="continue with new random numbers; required for another number of processes; the result then differs from "
+        "that of an uninterrupted run",
     )
     add_follow_flags(parser)
     for name, spec in setting_specs().items():

@@ -32,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="parallel runs of images and tables, one thread each; perceptrons train in stacks instead; default: 1",
+        help="parallel runs on images and tables, one thread each; MLPs are batched into one model instead; default: 1",
     )
     add_output_flags(parser)
 

@@ -154,8 +154,8 @@ def inner_observation(state: CandidateState, observation: Observation) -> Observ
 
 
 def with_candidates(training: Training) -> Training:
-    """Put a CandidateController around the controller of a training that has not started; without a candidate the
-    training is the same to the bit."""
+    """Put a CandidateController around the controller of a training that has not started; without a candidate
+    the training is bit-identical."""
     pilot = training.pilot
     training.pilot = Pilot(
         CandidateController(pilot.settings.controller),

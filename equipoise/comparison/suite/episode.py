@@ -41,7 +41,7 @@ REPORTED_SEED = 1
 """Seed of the random features of the reported distance; controllers observe those of seed 0."""
 LIVE_METRIC = "equipoise.comparison.suite.distance"
 RECORDED = ("lr_g", "lr_d", "r1_gamma", "augment_p")
-"""Knobs whose course is recorded."""
+"""Knobs whose values are recorded at each evaluation."""
 FIXED = PlugSpec("fixed")
 
 

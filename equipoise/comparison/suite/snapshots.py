@@ -53,7 +53,7 @@ def take_snapshot(training: Training) -> TrainingSnapshot:
 
 
 def load_snapshot(training: Training, snapshot: TrainingSnapshot) -> None:
-    """Set a training to a copy of itself or of a training with the same networks; continued, it is equal to the bit.
+    """Restore a training from a snapshot of itself or of one with the same networks; it continues bit-identically.
 
     The snapshot can be loaded any number of times.
     """

@@ -45,7 +45,7 @@ class StepAssignment(NamedTuple):
     """The step of each row of a log.
 
     `steps`: (rows,) float64, nan for rows without a counter. `counters`: names of the columns that were used. `total`:
-    planned length in `unit`s, None if unknown. `notes`: full sentences on rows that were dropped or taken otherwise.
+    planned length in `unit`s, None if unknown. `notes`: full sentences on rows that were dropped or reinterpreted.
     """
 
     steps: Steps

@@ -64,7 +64,7 @@ class TrainingLog:
     `log_format`: name of the format. `total`: planned length in `unit`s, None if unknown. `ignored`: names of
     columns that are neither signals nor metrics, or that another column was preferred to. `game`: label of the game,
     "A" of D_A and G_A, "" if the log has one. `sources`: signal or metric -> the columns that it comes from; a loss
-    from several is their sum. `notes`: full sentences on what was dropped or taken otherwise than it stands in the log.
+    from several is their sum. `notes`: full sentences on what was dropped or not read literally.
     `learning_rates`: the last one of each player, "lr_d" and "lr_g", or "lr" of both, as far as the log has them.
     """
 

@@ -39,8 +39,8 @@ def _data_out_of_range(evidence: Mapping[str, float], onset: Onset) -> str:
     if max(abs(low), abs(high)) > 1.1:
         return f"the reals go from {low:.3g} to {high:.3g}, but the generator's last layer gives only -1 to 1"
     return (
-        f"the values of the reals have a standard deviation of {evidence.get('real_deviation', 0.0):.2g}: the values "
-        "that count as black and white are not those of these files"
+        f"the values of the reals have a standard deviation of {evidence.get('real_deviation', 0.0):.2g}: the "
+        "settings for black and white do not match the values in these files"
     )
 
 
@@ -52,8 +52,8 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
         )
     if onset.is_first:
         return (
-            "not finite at the first reading, so the settings or the data, not the course of the training: a NaN in "
-            "the data, the logarithm of 0, a division by 0, or a much too high learning rate; the log cannot tell which"
+            "not finite at the first reading, so the settings or the data are the cause: a NaN in the data, the "
+            "logarithm of 0, a division by 0, or a much too high learning rate; the log cannot tell which"
         )
     return (
         f"finite before {onset.unit} {onset.since:,}: too high a learning rate, a penalty without a bound, or an "
@@ -250,8 +250,8 @@ def _never_learned(evidence: Mapping[str, float], onset: Onset) -> str:
 
 def _adversarial_dominance(evidence: Mapping[str, float], onset: Onset) -> str:
     return (
-        f"the weight of the adversarial term is too large for the other terms, {onset}, or those are already met; the "
-        "log cannot tell which"
+        f"the adversarial term has too large a weight relative to the other terms, {onset}, or these are "
+        "already small; the log cannot tell which"
     )
 
 

@@ -36,7 +36,7 @@ class LogDiagnosis:
 
     `log`: path, "-" for standard input. `form`: name of the format. `game`: label of the game, "" if there is only one.
     `columns`: kind ("signals", "metrics", "not used") -> names. `sources`: signal -> columns of the log that it comes
-    from. `notes`: full sentences on what was dropped or taken otherwise; `order`: what was done about the order of
+    from. `notes`: full sentences on what was dropped or reinterpreted; `order`: what was done about the order of
     rows. `first`: the first step; `length`: planned length of the run in `unit`s, 0 if unknown. `learning_rates`: the
     last ones, "lr_d", "lr_g", or "lr" of both.
     """

@@ -266,8 +266,8 @@ OVERPOWERING = Symptom(
         *("gradient_norm_g", "gradient_norm_d", "coverage", "adversarial_g"),
         *("accuracy_d", "logit_real", "logit_fake"),
     ),
-    meaning="the discriminator has won: it is almost never wrong, and the generator gets no useful gradient; the "
-    "quality of the samples does not follow from that",
+    meaning="the discriminator has won: it is almost never wrong, and the generator gets no useful gradient; this "
+    "alone says nothing about the quality of the samples",
     test="`rank_train_fake` ≥ 0.98 (mean of ten readings), D(x) ≥ 0.98 and D(G(z)) ≤ 0.02 (means of two), as far as "
     "they are available, **and** one of: −log D(G(z)) too large; the generator's gradient norm far below that of the "
     "first 5 % of the run; coverage ≤ 0.05 over a quarter of the run (severity 0.5); coverage ≤ 0.05 since the start "
