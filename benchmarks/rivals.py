@@ -25,13 +25,13 @@ from _results import HERE, ROOT, commit, machine, today, write
 from equipoise.comparison import cost_figures, model_tables, page, results, run_checks, tables
 from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
 from equipoise.comparison.conclusions import describe_scope
-from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.job_calls import PRELOADED_MODULES
 from equipoise.comparison.jobs import execute_jobs
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_files import load_plan
 from equipoise.comparison.results import RunResult
+from equipoise.comparison.sample_figures import render_sample_grids
 from equipoise.comparison.summary import Block, complete_blocks, failed_runs, summarise
 from equipoise.jobs.local import LocalBackend
 

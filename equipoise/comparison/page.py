@@ -10,13 +10,14 @@ from equipoise.comparison.calibration import ROUNDS
 from equipoise.comparison.caveats import find_budget_caveats, find_caveats, label_arms
 from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
 from equipoise.comparison.execution import read_anchors
-from equipoise.comparison.figures import render_sample_grids
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
+from equipoise.comparison.job_calls import last_line
 from equipoise.comparison.machines import describe_machines, read_machines
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.comparison.population_tables import population_tables
 from equipoise.comparison.results import RunResult
+from equipoise.comparison.sample_figures import render_sample_grids
 from equipoise.comparison.scores import Anchors
 from equipoise.comparison.summary import Block, ComparisonSummary, complete_blocks, failed_runs, summarise
 from equipoise.comparison.tables import ReportTable
@@ -222,7 +223,7 @@ def _render_page(
         report=report,
         figures=_figures(plan, summary, blocks) if summary else [],
         samples=render_sample_grids(folder, summary, blocks) if summary else [],
-        failed=[(run.name, _last_line(folder.failed(run.name))) for run in runs if run.state == "failed"],
+        failed=[(run.name, last_line(folder, run.name)) for run in runs if run.state == "failed"],
         method=_describe_method(plan),
         origin=[
             ("plan, SHA-256", record.digest),
@@ -299,7 +300,3 @@ def _figures(plan: ComparisonPlan, summary: ComparisonSummary, blocks: Sequence[
         )
     )
     return content
-
-
-def _last_line(output: Path) -> str:
-    return [line for line in output.read_text(errors="replace").splitlines() if line.strip()][-1]

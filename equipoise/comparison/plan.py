@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
@@ -39,6 +40,12 @@ class SearchRange:
                 f"the range from {self.low:g} to {self.high:g} is invalid; low must be less than high, and positive "
                 "on a log scale"
             )
+
+    def sample(self, generator: np.random.Generator) -> float:
+        """Draw a number from the range."""
+        if self.scale == "linear":
+            return float(generator.uniform(self.low, self.high))
+        return float(np.exp(generator.uniform(np.log(self.low), np.log(self.high))))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -308,8 +308,4 @@ def with_intervals(plan: ComparisonPlan, experiment: Experiment, steps: int) -> 
 
 
 def _sample_value(space: SearchRange | tuple[object, ...], generator: np.random.Generator) -> object:
-    if not isinstance(space, SearchRange):
-        return space[int(generator.integers(len(space)))]
-    if space.scale == "linear":
-        return float(generator.uniform(space.low, space.high))
-    return float(np.exp(generator.uniform(np.log(space.low), np.log(space.high))))
+    return space.sample(generator) if isinstance(space, SearchRange) else space[int(generator.integers(len(space)))]

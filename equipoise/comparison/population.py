@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.comparison.plan import Arm, ComparisonPlan, PopulationPart, PopulationPlan, SearchRange
+from equipoise.comparison.plan import Arm, ComparisonPlan, PopulationPart, PopulationPlan
 from equipoise.errors import SettingError, UnknownNameError
 from equipoise.experiment.settings import NO_METRIC, PlugSpec
 
@@ -122,7 +122,7 @@ def first_values(
     if member == 0:
         return {knob: base[knob] for knob in population.search}
     return {
-        knob: _sample(range, _generator(population, seed, setting, zlib.crc32(knob.encode()), member))
+        knob: range.sample(_generator(population, seed, setting, zlib.crc32(knob.encode()), member))
         for knob, range in population.search.items()
     }
 
@@ -138,21 +138,26 @@ def next_round(
     usable = [member for member in order if records[member].live is not None]
     count = min(math.ceil(population.share * population.members), population.members // 2)
     replaced = set(order[-count:]) | {record.member for record in records if record.live is None}
+    best = usable[:count]
     result: list[tuple[int, KnobSchedule]] = []
     for record in records:
-        best = usable[: max(1, min(count, len(usable)))]
-        if record.member not in replaced or not usable or record.member in best:
+        if record.member not in replaced or not best or record.member in best:
             result.append((record.member, record.schedule))
             continue
         generator = _generator(population, seed, setting, number + 1, record.member, 1)
         source = records[best[int(generator.integers(len(best)))]]
-        changed = {}
-        for knob, range in population.search.items():
-            factor = population.factors[int(generator.integers(2))]
-            value = min(max(source.schedule[knob][-1][1] * factor, range.low), range.high)
-            changed[knob] = [*source.schedule[knob], (source.step, value)]
-        result.append((source.member, changed))
+        result.append((source.member, _perturb(population, source, generator)))
     return result
+
+
+def _perturb(population: PopulationPlan, source: MemberRecord, generator: np.random.Generator) -> KnobSchedule:
+    """Return the schedule of a member with a new entry: each last value times one of the factors, within its range."""
+    schedule = {}
+    for knob, range in population.search.items():
+        factor = population.factors[int(generator.integers(2))]
+        value = min(max(source.schedule[knob][-1][1] * factor, range.low), range.high)
+        schedule[knob] = [*source.schedule[knob], (source.step, value)]
+    return schedule
 
 
 def rank_members(records: Sequence[MemberRecord], better: str) -> list[int]:
@@ -180,12 +185,6 @@ def with_schedule(plan: ComparisonPlan, arm: str, schedule: KnobSchedule, steps:
     """Return the plan in which the controller of an arm is a schedule."""
     changed: Arm = dataclasses.replace(plan.arms[arm], controller=schedule_controller(schedule, steps))
     return dataclasses.replace(plan, arms={**plan.arms, arm: changed})
-
-
-def _sample(range: SearchRange, generator: np.random.Generator) -> float:
-    if range.scale == "linear":
-        return float(generator.uniform(range.low, range.high))
-    return float(np.exp(generator.uniform(np.log(range.low), np.log(range.high))))
 
 
 def _generator(population: PopulationPlan, seed: int, setting: str, *parts: int) -> np.random.Generator:

@@ -35,27 +35,14 @@ class LocalProcess:
 
     process: BaseProcess
     end: Connection
-    _received: tuple[int, float] | None = None
+    _result: tuple[int, float] | None = None
 
     @property
     def exit_code(self) -> int | None:
         """Exit code; None while the process runs, negative if a signal killed it."""
-        if self._received is not None:
-            return self._received[0]
-        code = self.process.exitcode  # before the look at the pipe, in which it would be
-        is_closed = False
-        if self.end.poll():
-            try:
-                self._received = self.end.recv()
-            except EOFError:
-                is_closed = True
-        elif code is not None and code != SERVER_ENDED:  # another process has inherited the pipe
-            is_closed = True
-        if is_closed:
-            self.process.join()
-            code = self.process.exitcode
-            self._received = (-signal.SIGKILL if code is None or code == SERVER_ENDED else code), 0.0
-        return None if self._received is None else self._received[0]
+        if self._result is None:
+            self._result = self._poll()
+        return None if self._result is None else self._result[0]
 
     def terminate(self) -> None:
         """Ask the process to save and end."""
@@ -70,8 +57,21 @@ class LocalProcess:
         while self.exit_code is None:
             self.end.poll(POLL_SECONDS)
         self.process.join()
-        assert self._received is not None
-        return self._received[1]
+        assert self._result is not None
+        return self._result[1]
+
+    def _poll(self) -> tuple[int, float] | None:
+        """Return the exit code and the CPU seconds of a process that has ended; None while it runs."""
+        code = self.process.exitcode  # read before the pipe: a process that ended has sent its result
+        if self.end.poll():
+            with suppress(EOFError):  # it was killed
+                result: tuple[int, float] = self.end.recv()
+                return result
+        elif code is None or code == SERVER_ENDED:
+            return None
+        self.process.join()
+        code = self.process.exitcode
+        return (-signal.SIGKILL if code is None or code == SERVER_ENDED else code), 0.0
 
 
 @dataclass(frozen=True, slots=True)
