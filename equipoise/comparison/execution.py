@@ -10,14 +10,13 @@ import torch
 
 from equipoise.comparison import calibration, measurements, plan_runs, population_runs, scores
 from equipoise.comparison.folder import ComparisonFolder, open_comparison, read_json, read_tuned_arms, write_json
-from equipoise.comparison.measurements import CostClock, Measurement
+from equipoise.comparison.measured_training import train_and_measure
+from equipoise.comparison.measurements import Measurement
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
-from equipoise.core.events import Finished, FinishReason, Resumed, Saved
+from equipoise.core.events import FinishReason
 from equipoise.errors import RunError
-from equipoise.experiment import launch
 from equipoise.experiment.files import load_run_experiment
-from equipoise.experiment.settings import Experiment, require
 from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
@@ -115,19 +114,20 @@ def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[]
             options = options_of_run(folder, run, plan)
             experiment = plan_runs.build_experiment(plan, run, options, None if start is None else folder.run(start))
             final = final_event(Run(folder.run(run)))
-            reason = final["reason"] if final else _train(folder, plan, run, experiment, interrupted)
+            training = plan, run, experiment, folder.run(run), folder.measurements(run), interrupted
+            reason = final["reason"] if final else train_and_measure(*training)
             if reason == "interrupted":
                 return False
         else:
             reason = _measure_samples(folder, plan, run)
         if reason != "diverged":
-            _measure_further(folder, plan, run)
+            _measure_additional_metrics(folder, plan, run)
         if plan_runs.trained_run(plan, run) == run:
             _remove_checkpoints(folder.run(run), keeps_last=plan_runs.is_start(plan, run.arm))
         return True
 
 
-def _measure_further(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) -> None:
+def _measure_additional_metrics(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) -> None:
     """Measure the additional metrics of a finished run, and write its samples if arms sample in different ways."""
     path, sampling = folder.run(plan_runs.trained_run(plan, run)), plan.arms[run.arm].sampling
     task = plan_runs.get_task(plan, run.setting)
@@ -182,35 +182,6 @@ def options_of_run(folder: ComparisonFolder, run: RunSpec, plan: ComparisonPlan)
     if plan.tuning is not None and not tuned:
         raise RunError(f"{folder.path} has no tuned.json yet; tune the arms before their comparison")
     return tuned[run.arm].options if tuned else {}
-
-
-def _train(
-    folder: ComparisonFolder,
-    plan: ComparisonPlan,
-    run: RunSpec,
-    experiment: Experiment,
-    interrupted: Callable[[], bool],
-) -> FinishReason:
-    """Start or resume the training, measure each checkpoint that is due, and return the reason for the end."""
-    path, clock, sampling = folder.run(run), CostClock(), plan.arms[run.arm].sampling
-    with clock.paused():
-        metric = measurements.build_reported_metric(plan_runs.get_task(plan, run.setting), experiment, plan.samples)
-        last = measurements.restore_last_measured(path, folder.measurements(run))
-    events = launch.resume(path, interrupted=interrupted) if last else launch.start(experiment, path, interrupted)
-    every, steps = require(experiment.save_every, "save_every"), require(experiment.steps, "steps")
-    for event in events:
-        match event:
-            case Resumed() if last:
-                clock.set(last.cpu, last.seconds)
-            case Saved():
-                is_due = event.step % every == 0 or event.step == steps
-                with clock.paused() as reading:
-                    value, cost, weights = metric.of_run(path, sampling) if is_due else (None, None, None)
-                    measurement = Measurement(event.step, value, *reading, sampling=cost, weights=weights)
-                    measurements.append_measurement(folder.measurements(run), measurement)
-            case Finished():
-                return event.reason
-    raise AssertionError("a run ends with Finished")
 
 
 def _remove_checkpoints(path: Path, *, keeps_last: bool) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 
-from equipoise.comparison import measurements, plan_runs
+from equipoise.comparison import plan_runs
 from equipoise.comparison.folder import ComparisonFolder, open_comparison, read_json, write_json
-from equipoise.comparison.measurements import CostClock, Measurement, append_measurement, read_measurements
+from equipoise.comparison.measured_training import train_and_measure
+from equipoise.comparison.measurements import Measurement, append_measurement, read_measurements
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_runs import MemberRound, RunSpec
 from equipoise.comparison.population import (
@@ -33,9 +34,8 @@ from equipoise.comparison.population import (
     with_schedule,
 )
 from equipoise.core import catalog
-from equipoise.core.events import Finished, FinishReason, Resumed, Saved, Stepped
+from equipoise.core.events import FinishReason
 from equipoise.errors import RunError
-from equipoise.experiment import launch
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
 from equipoise.pilot.state import controller_spec
@@ -69,8 +69,9 @@ def execute_round(folder: ComparisonFolder, spec: MemberRound, interrupted: Call
         if source is not None and not path.exists():
             _continue_from(folder, spec, source, experiment)
         before = _last_before(folder, spec, source)
-        reason = _train(folder, plan, spec, experiment, interrupted)
         until = round_end(plan, plan.arms[spec.run.arm].population, spec.number, require(experiment.steps, "steps"))
+        files = path, _measurements_path(folder, spec)
+        reason = train_and_measure(plan, spec.run, experiment, *files, interrupted, until)
         last = read_measurements(_measurements_path(folder, spec))[-1:]
         if reason == "interrupted" and (not last or last[0].step < until):
             return False
@@ -204,49 +205,6 @@ def _copy_folder(source: Path, target: Path, change: Callable[[Path], None] = la
     shutil.copytree(source, draft, ignore=shutil.ignore_patterns(f".*{SUFFIX}", f"*{PARTIAL}"))
     change(draft)
     draft.rename(target)
-
-
-def _train(
-    folder: ComparisonFolder,
-    plan: ComparisonPlan,
-    spec: MemberRound,
-    experiment: Experiment,
-    interrupted: Callable[[], bool],
-) -> FinishReason:
-    """Train until the end of the round, and measure each checkpoint that is due; return the reason for the end."""
-    path, measured, clock = folder.member(spec), _measurements_path(folder, spec), CostClock()
-    every, steps = require(experiment.save_every, "save_every"), require(experiment.steps, "steps")
-    until, is_reached = round_end(plan, plan.arms[spec.run.arm].population, spec.number, steps), False
-    sampling = plan.arms[spec.run.arm].sampling
-
-    def is_stopping() -> bool:
-        return is_reached or interrupted()
-
-    with clock.paused():
-        metric = measurements.build_reported_metric(
-            plan_runs.get_task(plan, spec.run.setting), experiment, plan.samples
-        )
-        last = measurements.restore_last_measured(path, measured)
-    if last and until <= last.step < steps:  # killed before its record was written
-        return "interrupted"
-    events = launch.resume(path, interrupted=is_stopping) if last else launch.start(experiment, path, is_stopping)
-    for event in events:
-        match event:
-            case Resumed() if last:
-                clock.set(last.cpu, last.seconds)
-            case Stepped() if event.step >= until:
-                is_reached = True
-            case Saved():
-                is_due = event.step % every == 0 or event.step == steps
-                with clock.paused() as reading:
-                    value, cost, weights = metric.of_run(path, sampling) if is_due else (None, None, None)
-                    line = Measurement(event.step, value, *reading, sampling=cost, weights=weights)
-                    append_measurement(measured, line)
-            case Finished():
-                if event.reason == "diverged":  # without a checkpoint, but its time counts
-                    append_measurement(measured, Measurement(event.step, None, *clock.read()))
-                return event.reason
-    raise AssertionError("a run ends with Finished")
 
 
 def _finish_round(

@@ -11,6 +11,7 @@ from equipoise.comparison.measurements import CostClock, ReportedMetric, read_me
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.core.sampling import Sampling
 from equipoise.errors import RunError
+from equipoise.experiment import launch
 
 LONG = 1000.0
 
@@ -45,7 +46,7 @@ def test_measurements_are_not_charged(
     tiny: ComparisonPlan, tmp_path: Path, seconds: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither building the metric nor computing it is charged; steps of the run are."""
-    build_metric, of_run, start = measurements.build_reported_metric, ReportedMetric.of_run, execution.launch.start
+    build_metric, of_run, start = measurements.build_reported_metric, ReportedMetric.of_run, launch.start
 
     def build(*args: object) -> ReportedMetric:
         seconds[0] += LONG
@@ -62,7 +63,7 @@ def test_measurements_are_not_charged(
 
     monkeypatch.setattr(measurements, "build_reported_metric", build)
     monkeypatch.setattr(ReportedMetric, "of_run", measure)
-    monkeypatch.setattr(execution.launch, "start", training)
+    monkeypatch.setattr(launch, "start", training)
     folder, run = ComparisonFolder(tmp_path / "out"), plan_runs.test_runs(tiny)[0]
     create_or_open(folder, tiny, "")
     assert execution.execute_run(folder, run, lambda: False)
