@@ -37,7 +37,8 @@ SIZE = 96
 """Side in pixels to which images are resized."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, on [0, 1], per channel."""
-BATCH_SIZE = 100
+BATCH_SIZE = 20
+"""Takes 0.7 times as long as 100, whose maps are so large that each is new memory of the operating system."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from equipoise.errors import DataError, UndefinedMetricError
 
 EPSILON = 1e-8
 """Added to squared lengths, as torchmetrics does; the authors add 1e-10 to lengths."""
-BATCH_SIZE = 50
+BATCH_SIZE = 20
+"""Takes 0.7 times as long as 50 with EfficientNet-Lite0, for the same reason as features do."""
 
 ImageDistance = Callable[[Tensor, Tensor], Tensor]
 """Maps two batches of images (B, C, H, W) to distances (B,)."""
