@@ -5,7 +5,7 @@ from collections.abc import Generator as Steps
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -16,13 +16,10 @@ from equipoise.core import catalog
 from equipoise.core.data import Preparation
 from equipoise.core.printing import agree, format_names
 from equipoise.errors import DataError, SettingError
-from equipoise.experiment.files import parse_experiment
-from equipoise.experiment.settings import PlugSpec, require
 from equipoise.inference.generator import Generator
-from equipoise.inference.run_weights import find_run
+from equipoise.inference.image_reading import PictureReader, PictureSource, build_picture_reader, training_data
 from equipoise.inference.translation_sheet import TranslationSheet
 from equipoise.runs.artifacts import check_overwrite, encode_png, write_bytes
-from equipoise.runs.run import EXPERIMENT_FILE
 
 TranslationFit = Literal["native", "resize", "crop", "pad", "stretch"]
 """How images of other sizes than in training are translated. native: at their own size. resize: at the scale of
@@ -33,43 +30,6 @@ MAX_PIXELS = 64_000_000
 """Largest number of pixels of an image that is translated at its own size; it takes 2 GB of memory."""
 LARGE = 4
 """Factor by which images exceed the size of training from which a note suggests --fit resize."""
-
-
-class DecodedPicture(Protocol):
-    """An image to translate."""
-
-    @property
-    def pixels(self) -> Tensor:
-        """(C, H, W) float32 in [-1, 1]."""
-
-    @property
-    def is_converted(self) -> bool:
-        """Whether it is a colour image that was converted to grey."""
-
-
-class PictureSource(Protocol):
-    """Images to translate, decoded on access."""
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Their relative paths."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Information for the user."""
-
-    def read(self, path: str, *, is_square: bool) -> DecodedPicture:
-        """Decode an image: whole, or as a square as in training. Raises OSError or DataError with a short reason."""
-
-    def final_notes(self) -> Iterator[str]:
-        """Information for the user on the squares that were read."""
-
-
-class PictureReader(Protocol):
-    """The interface of the data set `unpaired_folders` that translation uses."""
-
-    def pictures(self, channels: int) -> Steps[Preparation, None, PictureSource]:
-        """Open all images with a number of channels; yield progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,26 +177,14 @@ def _resolve_fit(generator: Generator, fit: TranslationFit | None) -> Translatio
 
 
 def _reader(request: TranslationRequest, scale: _Scale) -> PictureReader:
-    """Build the data set that reads the images, with the options that the run was trained with."""
-    trained = _training_data(request)
-    names = ("background", "black", "white", "layout", "full_scale")
-    options = {name: trained.options[name] for name in names if trained.options.get(name) is not None}
-    cache = trained.options.get("cache") or str(find_run(request.run)[0].folder.resolve().parent / ".cache")
-    square = {"fit": scale.fit} if scale.fit in ("crop", "pad", "stretch") else {}
-    values = {**options, **square, "folder": str(request.inputs), "cache": cache, "image_size": scale.side}
-    reader: PictureReader = catalog.build("data", "unpaired_folders", values)
-    return reader
-
-
-def _training_data(request: TranslationRequest) -> PlugSpec:
-    run = find_run(request.run)[0]
-    experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
-    return require(experiment.data, "data")
+    """Build the data set that reads the images."""
+    fit = scale.fit if scale.fit in ("crop", "pad", "stretch") else None
+    return build_picture_reader(request.run, request.inputs, scale.side, fit)
 
 
 def _trained_on_converted_images(request: TranslationRequest) -> bool:
     """Whether the run was trained on colour images converted to grey, so that --grey is not needed."""
-    data = _training_data(request)
+    data = training_data(request.run)
     is_greyed = getattr(catalog.build("data", data.name, data.options), "is_greyed", None)
     return is_greyed is not None and bool(is_greyed("target" if request.back else "source"))
 
