@@ -134,7 +134,7 @@ def check_own_code(experiment: Experiment) -> None:
         base = catalog.split_preset(plug.name)[0]
         is_path = kind == "data" and (Path(base).expanduser().exists() or not MODULE_NAME.fullmatch(base))
         if base not in catalog.names(kind) and (catalog.is_file(base) or ("." in base and not is_path)):
-            raise SettingError(f"the {catalog.NOUNS[kind]} '{base}' is code of its own, which is not run; {TRUST}")
+            raise SettingError(f"the {catalog.NOUNS[kind]} '{base}' is custom code, which is not run here; {TRUST}")
     if experiment.start_from is not None:
         start = start_path(experiment.start_from)
         run = start.parents[1] if start.parent.name == CHECKPOINTS_FOLDER else start

@@ -376,7 +376,7 @@ def test_code_of_a_run_is_not_imported(
             catalog.refuse_custom_code(REFUSAL)
             path.write_text(json.dumps({**values, part: {"name": name, "options": {}}}))
             answer = service.answer(Frame({"action": "explore", "folder": str(run_folder)}, body))
-            assert f"'{name.removesuffix(':preset')}' is code of its own, which is not run" in answer.values["error"]
+            assert f"'{name.removesuffix(':preset')}' is custom code, which is not run here" in answer.values["error"]
             assert "--trust-code" in answer.values["error"]
             assert not (tmp_path / "ran").exists()
     monkeypatch.setattr(catalog, "_refusal", [])

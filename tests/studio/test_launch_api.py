@@ -145,10 +145,10 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(open_studio, tmp_path: Pa
         ({**RING, "steps": "many"}, "steps"),
         ({**RING, "stepz": 3}, "no setting 'stepz'"),
         ({**RING, "budget": 3}, "budget is written by the program"),
-        ({**RING, "model": "os.path"}, "the model 'os.path' is code of its own"),
-        ({**RING, "model": "./evil.py"}, "is code of its own"),
-        ({**RING, "data": "some.module"}, "the data set 'some.module' is code of its own"),
-        ({**RING, "controller": {"name": "/tmp/x.py", "options": {}}}, "is code of its own"),
+        ({**RING, "model": "os.path"}, "the model 'os.path' is custom code"),
+        ({**RING, "model": "./evil.py"}, "is custom code"),
+        ({**RING, "data": "some.module"}, "the data set 'some.module' is custom code"),
+        ({**RING, "controller": {"name": "/tmp/x.py", "options": {}}}, "is custom code"),
     ],
 )
 def test_settings_that_are_wrong_are_one_line_and_start_nothing(
@@ -172,7 +172,7 @@ def test_the_model_of_a_run_to_start_from_may_not_be_own_code(runs: Path) -> Non
     path = runs / "digits" / "experiment.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model": {"name": "evil.model", "options": {}}}))
     for start in (runs / "digits", runs / "digits" / "checkpoints" / "step-00000012"):
-        with pytest.raises(SettingError, match=r"'evil.model' is code of its own"):
+        with pytest.raises(SettingError, match=r"'evil.model' is custom code"):
             check_own_code(Experiment(data="ring", start_from=str(start)))  # type: ignore[arg-type]
 
 
@@ -258,7 +258,7 @@ def test_a_preview_lists_what_is_left_out(tmp_path: Path) -> None:
 
 def test_a_preview_imports_no_own_code_without_consent(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'done')!r}, 'w')")
-    with pytest.raises(SettingError, match="is code of its own"):
+    with pytest.raises(SettingError, match="is custom code"):
         next(start_process.preview({"data": "digits", "model": str(tmp_path / "evil.py")}))
     assert not (tmp_path / "done").exists()
 
