@@ -8,6 +8,8 @@ from equipoise.errors import SettingError, UnknownNameError
 NoiseMode = Literal["fixed", "none"]
 SamplerName = Literal["heun", "dpm_2m", "ddim", "ancestral"]
 """Samplers of diffusion models, see :mod:`equipoise.nn.diffusion_samplers`."""
+NOISY_SAMPLERS: frozenset[SamplerName] = frozenset({"ancestral"})
+"""Samplers that add noise in every step. It depends on all bits of a latent: samples of near latents are not near."""
 HINTS = {"guidance": "it needs a diffusion model that was trained with labels and label dropout"}
 """What an option needs to have an effect."""
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from equipoise.core.metric import PathMetric
-from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
-from equipoise.errors import SettingError
+from equipoise.core.sampling import DEFAULT_SAMPLING, NOISY_SAMPLERS, Sampling
+from equipoise.errors import SettingError, UndefinedMetricError
 from equipoise.evaluation.samples import choose_labels
 from equipoise.inference.generator import Generator
 from equipoise.inference.latent_space import lerp, slerp
@@ -35,11 +35,18 @@ def sample_path_steps(
     """Generate samples at both ends of `count` steps, as the metric defines them.
 
     A step has one label, one of `labels` (M,), at both ends, and the same noise in all layers. Raises SettingError for
-    a model without latents, and for steps between styles of a model that has none.
+    a model without latents, and for steps between styles of a model that has none; UndefinedMetricError for a sampler
+    that adds noise in every step.
     """
     model = generator.model
     if model.source is not None:
         raise SettingError(f"{model.name} has no latents: it translates images; remove the metric")
+    sampler = None if model.denoising is None else model.denoising.sampler(sampling)
+    if sampler in NOISY_SAMPLERS:
+        raise UndefinedMetricError(
+            f"the sampler {sampler} adds other noise for every latent, so near latents have no near samples; use "
+            "--sampler ddim"
+        )
     latents = [generator.latents(count, truncation=sampling.truncation, seed=number) for number in (seed, seed + 1)]
     shares = torch.rand(count, 1, generator=torch.Generator().manual_seed(seed + 2)).double()
     if metric.sampling == "end":

@@ -9,9 +9,9 @@ import torch
 from equipoise.core.data import DataSpec
 from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.metric import Bootstrap
-from equipoise.core.model import Model, StyleSpace
-from equipoise.core.sampling import DEFAULT_SAMPLING
-from equipoise.errors import SettingError
+from equipoise.core.model import DenoisingProcess, Model, StyleSpace
+from equipoise.core.sampling import DEFAULT_SAMPLING, Sampling
+from equipoise.errors import SettingError, UndefinedMetricError
 from equipoise.evaluation.path_steps import sample_path_steps
 from equipoise.inference.generator import Generator
 from equipoise.metrics.ppl import Ppl
@@ -135,3 +135,14 @@ def test_steps_start_at_the_styles_of_the_latents() -> None:
 def test_models_without_styles_have_no_path_length_in_w() -> None:
     with pytest.raises(SettingError, match="linear has no mapping network, so it has no path lengths in w; use ppl:z_"):
         path_length(generator_of(lambda points: points, styles=False), "w_end")
+
+
+def test_a_sampler_that_adds_noise_has_no_path_length() -> None:
+    """Its noise differs between the ends of a step, so that the length would be that of the noise."""
+    generator = generator_of(lambda points: points, styles=False)
+    process = DenoisingProcess(lambda *_: None, lambda sampling: sampling.sampler or "ancestral", lambda sampling: ())
+    noisy = dataclasses.replace(generator, model=dataclasses.replace(generator.model, denoising=process))
+    metric = Ppl(**Ppl.presets["z_full"])
+    with pytest.raises(UndefinedMetricError, match="the sampler ancestral adds other noise .* use --sampler ddim"):
+        sample_path_steps(noisy, 4, 0, None, metric)
+    assert len(sample_path_steps(noisy, 4, 0, None, metric, Sampling(sampler="ddim")).starts) == 4
