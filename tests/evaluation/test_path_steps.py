@@ -141,8 +141,9 @@ def test_a_sampler_that_adds_noise_has_no_path_length() -> None:
     """Its noise differs between the ends of a step, so that the length would be that of the noise."""
     generator = generator_of(lambda points: points, styles=False)
     process = DenoisingProcess(lambda *_: None, lambda sampling: sampling.sampler or "ancestral", lambda sampling: ())
-    noisy = dataclasses.replace(generator, model=dataclasses.replace(generator.model, denoising=process))
+    model = dataclasses.replace(generator.model, denoising=process, samplings=frozenset({"sampler"}))
+    noisy = dataclasses.replace(generator, model=model)
     metric = Ppl(**Ppl.presets["z_full"])
-    with pytest.raises(UndefinedMetricError, match="the sampler ancestral adds other noise .* use --sampler ddim"):
+    with pytest.raises(UndefinedMetricError, match=r"the sampler ancestral adds other noise .* use --sampler ddim"):
         sample_path_steps(noisy, 4, 0, None, metric)
     assert len(sample_path_steps(noisy, 4, 0, None, metric, Sampling(sampler="ddim")).starts) == 4
