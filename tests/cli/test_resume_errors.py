@@ -187,4 +187,4 @@ def test_resume_without_checkpoints(error_without_changes, run_folder: Path) -> 
 def test_experiment_file_with_a_text_for_a_number_names_file_and_key(error_without_changes, run_folder: Path) -> None:
     edit_json(run_folder / "experiment.json", steps="12")
     line = error_without_changes(run_folder, "resume", run_folder)
-    assert "experiment.json: steps = '12': it must be a whole number, not a text" in line
+    assert "experiment.json: steps = '12': it must be a whole number, not a string" in line

@@ -185,8 +185,8 @@ def test_arguments_of_other_types_are_refused(trained: Path, tmp_path: Path) -> 
     number: Any = 3
     with pytest.raises(SettingError, match=r"must be an equipoise\.Experiment, not dict"):
         next(launch.start(table, tmp_path / "new"))
-    with pytest.raises(SettingError, match="the run folder must be a text or a Path, not int"):
+    with pytest.raises(SettingError, match="the run folder must be a string or a Path, not int"):
         next(launch.resume(number))
-    with pytest.raises(SettingError, match="data must be a text or a Path, not int"):
+    with pytest.raises(SettingError, match="data must be a string or a Path, not int"):
         next(launch.resume(trained, data=number))
     assert not (tmp_path / "new").exists()

@@ -188,13 +188,13 @@ def test_unknown_names_suggest_similar_ones(tmp_path: Path, text: str, words: st
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('data = "digits"\nsteps = "many"', "steps = 'many': it must be a whole number, not a text"),
+        ('data = "digits"\nsteps = "many"', "steps = 'many': it must be a whole number, not a string"),
         ('data = "digits"\nsteps = 2.5', "steps = 2.5: it must be a whole number, not a decimal number"),
         ("data = 3", "data = 3: "),
         ('data = "digits"\n[knobs]\nlr_g = "fast"', "lr_g = 'fast': it must be a number, or a schedule"),
         (
             'data = "digits"\n[model]\nname = "dcgan"\nwidth = "wide"',
-            "width = 'wide': it must be a whole number, not a text",
+            "width = 'wide': it must be a whole number, not a string",
         ),
         ('data = "digits"\nsteps = 0', "steps = 0: it must be at least 1"),
         ('data = "digits"\nbatch_size = -4', "batch_size = -4: it must be at least 1"),
@@ -256,17 +256,17 @@ def test_policy_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('repair = "yes"', "repair = 'yes': it must be true or false, not a text"),
+        ('repair = "yes"', "repair = 'yes': it must be true or false, not a string"),
         ("repair = 1", "repair = 1: it must be true or false, not a whole number"),
-        ('seed = "0"', "seed = '0': it must be a whole number, not a text"),
+        ('seed = "0"', "seed = '0': it must be a whole number, not a string"),
         ("steps = true", "steps = True: it must be a whole number, not true or false"),
         ("steps = 3.0", "steps = 3.0: it must be a whole number, not a decimal number"),
         ("seconds = inf", "seconds = inf: it must be a finite number"),
         ("seconds = nan", "seconds = nan: it must be a finite number"),
-        ('freeze = "lr_g"', "freeze = 'lr_g': it must be a list, not a text"),
-        ("freeze = [1]", "freeze = 1: it must be a text, not a whole number"),
-        ('model = { name = "dcgan", width = "8" }', "width = '8': it must be a whole number, not a text"),
-        ('model = { name = "dcgan:lab32", bias = "no" }', "bias = 'no': it must be true or false, not a text"),
+        ('freeze = "lr_g"', "freeze = 'lr_g': it must be a list, not a string"),
+        ("freeze = [1]", "freeze = 1: it must be a string, not a whole number"),
+        ('model = { name = "dcgan", width = "8" }', "width = '8': it must be a whole number, not a string"),
+        ('model = { name = "dcgan:lab32", bias = "no" }', "bias = 'no': it must be true or false, not a string"),
         ("knobs = { lr_g = true }", "knobs.lr_g = True: it must be a number or a text, not true or false"),
     ],
 )
@@ -279,12 +279,12 @@ def test_values_of_files_are_not_converted(tmp_path: Path, text: str, words: str
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"steps": "3"}, "steps = '3': it must be a whole number, not a text"),
+        ({"steps": "3"}, "steps = '3': it must be a whole number, not a string"),
         ({"repair": "yes"}, "repair = 'yes': it must be true or false"),
         ({"knobs": 3}, "knobs = 3: it must be a table"),
-        ({"data": torch.zeros(2, 2)}, "data must be a text, not Tensor; save an array as a .npy file"),
-        ({"data": np.zeros((2, 2))}, "data must be a text, not ndarray"),
-        ({"model": 3}, "model must be a text, not int"),
+        ({"data": torch.zeros(2, 2)}, "data must be a string, not Tensor; save an array as a .npy file"),
+        ({"data": np.zeros((2, 2))}, "data must be a string, not ndarray"),
+        ({"model": 3}, "model must be a string, not int"),
     ],
 )
 def test_wrong_types_in_python_name_the_setting(settings: dict[str, Any], words: str) -> None:

@@ -111,11 +111,11 @@ def test_load_takes_strings(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"count": "2"}, "count = '2': it must be a whole number, not a text"),
+        ({"count": "2"}, "count = '2': it must be a whole number, not a string"),
         ({"count": True}, "count = True: it must be a whole number, not true or false"),
         ({"count": 2.0}, "count = 2.0: it must be a whole number, not a decimal number"),
         ({"count": 2, "seed": 1.5}, "seed = 1.5: it must be a whole number"),
-        ({"count": 2, "truncation": "1"}, "truncation = '1': it must be a number, not a text"),
+        ({"count": 2, "truncation": "1"}, "truncation = '1': it must be a number, not a string"),
     ],
 )
 def test_wrong_types_name_the_argument(trained: Path, values: dict[str, Any], words: str) -> None:
@@ -138,7 +138,7 @@ def test_numbers_of_numpy_are_accepted(trained: Path) -> None:
 
 @pytest.mark.parametrize("folder", [b"run", None, 3])
 def test_folder_of_another_type_is_refused(folder: Any) -> None:
-    with pytest.raises(SettingError, match="the run folder must be a text or a Path, not"):
+    with pytest.raises(SettingError, match="the run folder must be a string or a Path, not"):
         load(folder)
 
 

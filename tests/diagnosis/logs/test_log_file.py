@@ -96,7 +96,7 @@ def test_damaged_gzip_gives_what_precedes_the_damage(damage: object, problem: st
     ],
 )
 def test_binary_files_are_an_error_that_names_them(content: bytes, word: str) -> None:
-    with pytest.raises(DataError, match=rf"train\.log is not a text.*{word}"):
+    with pytest.raises(DataError, match=rf"train\.log is not a text file.*{word}"):
         read(open_bytes(content))
 
 
@@ -137,7 +137,7 @@ def test_missing_file_and_folder_are_errors(tmp_path: Path) -> None:
 
 
 def test_the_head_of_a_binary_file_without_lines_is_an_error() -> None:
-    with pytest.raises(DataError, match="is not a text"):
+    with pytest.raises(DataError, match="is not a text file"):
         _ = open_bytes(bytes(2 * HEAD_BYTES)).head
 
 
