@@ -267,7 +267,7 @@ def test_policy_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("freeze = [1]", "freeze = 1: it must be a string, not a whole number"),
         ('model = { name = "dcgan", width = "8" }', "width = '8': it must be a whole number, not a string"),
         ('model = { name = "dcgan:lab32", bias = "no" }', "bias = 'no': it must be true or false, not a string"),
-        ("knobs = { lr_g = true }", "knobs.lr_g = True: it must be a number or a text, not true or false"),
+        ("knobs = { lr_g = true }", "knobs.lr_g = True: it must be a number or a string, not true or false"),
     ],
 )
 def test_values_of_files_are_not_converted(tmp_path: Path, text: str, words: str) -> None:
