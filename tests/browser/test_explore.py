@@ -128,7 +128,7 @@ def test_fields_stay_when_the_tab_changes(explorer) -> None:
     page.get_by_role("radio", name="Interpolate").check(force=True)
     page.get_by_role("radio", name="Arithmetic").check(force=True)
     assert page.get_by_label("minus the mean of").input_value() == ""
-    wait_until(page, lambda: (bodies[-1]["plus"], bodies[-1]["minus"]) == ("0/27", ""))
+    wait_until(page, lambda: (bodies[-1].get("plus"), bodies[-1].get("minus")) == ("0/27", ""))
     wait_until(page, lambda: "minus=&" in page.url)
     page.reload()
     page.get_by_label("minus the mean of").wait_for()

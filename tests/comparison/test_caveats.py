@@ -69,7 +69,7 @@ def test_arms_with_caveats_are_labelled(run: tuple[ComparisonPlan, ComparisonFol
 def test_report_shows_caveats_and_labels(run: tuple[ComparisonPlan, ComparisonFolder]) -> None:
     text = page.write_report(run[1]).read_text()
     assert text.count("<strong>Caveat.</strong>") == 7, "six of arms, and a setting in which nothing was learned"
-    assert "<strong>Caveat.</strong> In ring, half of the arms score below" in text
+    assert "<strong>Caveat.</strong> In ring, the median arm scores" in text
     markdown = (run[1].path / "results.md").read_text()
     assert "**Caveat.** ppo is blind in ring" in markdown
     assert "| ppo (overwrites mis_set, not tuned, blind) |" in markdown
