@@ -226,7 +226,7 @@ def _decode(content: bytes, number: int, version: int) -> ClaimRecord:
     try:
         values = json.loads(content)
         holder, state = identity_from_json(values), values["state"]
-        lost, kills = int(values["lost"]), int(values.get("kills", 0))  # written from version 0.9 on
+        lost, kills = int(values["lost"]), int(values.get("kills", 0))  # missing in claims of earlier versions
     except (ValueError, KeyError, TypeError):
         return ClaimRecord(number, "held", None, 0, 0, version)
     return ClaimRecord(number, state, holder, lost, kills, version)

@@ -25,6 +25,8 @@ from equipoise.jobs.backend import POLL_SECONDS, Call, RunningCall, execute_call
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+KILLED = -9
+"""Exit code of a process that a signal killed, if the signal is unknown; Windows does not name it."""
 SERVER_ENDED = 255
 """What `Process.exitcode` says where the server that started a process has ended, whatever the process does."""
 
@@ -71,7 +73,7 @@ class LocalProcess:
             return None
         self.process.join()
         code = self.process.exitcode
-        return (-signal.SIGKILL if code is None or code == SERVER_ENDED else code), 0.0
+        return (KILLED if code is None or code == SERVER_ENDED else code), 0.0
 
 
 @dataclass(frozen=True, slots=True)
