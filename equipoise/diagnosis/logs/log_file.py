@@ -186,7 +186,9 @@ class LogFile:
 
     def _refuse_binary(self) -> None:
         if description := describe_binary(self.head_bytes):
-            raise DataError(f"{self.path} is not a text file ({description}); use the log that the program printed or saved")
+            raise DataError(
+                f"{self.path} is not a text file ({description}); use the log that the program printed or saved"
+            )
 
     def _add_problem(self, problem: str) -> None:
         if problem not in self.problems:
