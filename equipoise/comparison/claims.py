@@ -33,7 +33,7 @@ SHARES = ("precision", "recall", "coverage", "label_accuracy_digits")
 class RunMeasure:
     """A number of a run that claims are about. `better`: "lower" or "higher". `is_ratio`: compared by its logarithm.
 
-    `bounds`: of its values.
+    `bounds`: of its values. `is_failure`: 1 for a failed run, else 0, which McNemar's test compares.
     """
 
     label: str
@@ -41,6 +41,7 @@ class RunMeasure:
     is_ratio: bool
     value: Callable[[RunResult], float | None]
     bounds: Bounds = aggregate.UNBOUNDED
+    is_failure: bool = False
 
 
 MEASURES: Mapping[str, RunMeasure] = {
@@ -61,7 +62,7 @@ MEASURES: Mapping[str, RunMeasure] = {
     "score_drop": RunMeasure("drop from the best to the last score", "lower", False, lambda run: run.score_drop),
 }
 """Measures besides the metrics of the tasks, and `failed`, the share of failed runs."""
-FAILED, FAILED_LABEL = "failed", "share of failed runs"
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,14 @@ def describe_decisions(claims: Sequence[TestedClaim]) -> str:
 def find_measure(name: str, failed: frozenset[str]) -> RunMeasure:
     """Return a measure by name, also a metric. `failed`: names of failed runs."""
     if name == FAILED:
-        return RunMeasure(FAILED_LABEL, "lower", False, lambda run: float(run.name in failed), aggregate.UNIT)
+        return RunMeasure(
+            "share of failed runs",
+            "lower",
+            False,
+            lambda run: float(run.name in failed),
+            aggregate.UNIT,
+            is_failure=True,
+        )
     if name in MEASURES:
         return MEASURES[name]
     better: str = catalog.build("metrics", name).better
@@ -214,7 +222,7 @@ def _is_significant(measure: RunMeasure, values: npt.NDArray[np.float64]) -> boo
 
     An interval of shares has no width where all seeds agree, however few they are.
     """
-    if measure.label != FAILED_LABEL:
+    if not measure.is_failure:
         return True
     left, right = (values[:, side] > 0 for side in (0, 1))
     return aggregate.mcnemar_exact(left.tolist(), right.tolist()) <= SIGNIFICANT
