@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,14 +148,50 @@ def test_files_on_a_drive(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"x"}, "no claim appears by touching"
 
 
-def test_a_claim_that_cannot_be_written_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+@pytest.mark.parametrize("links", [True, False])
+def test_a_claim_that_cannot_be_written_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
     files = DriveFiles(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("equipoise.jobs.claim_files.os.fdopen", full)
+        if links:
+            patch.setattr(Path, "write_bytes", raise_error(errno.ENOSPC))
+        else:
+            patch.setattr(os, "link", raise_error(errno.EPERM))
+            patch.setattr(os, "fdopen", raise_error(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             files.create("job.claim", b"{}")
     assert not list(tmp_path.iterdir())
     assert ClaimFolder(files, this_process()).take("job") is not None
+
+
+def test_claims_on_a_drive_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", raise_error(errno.EPERM))
+    files = DriveFiles(tmp_path)
+    assert files.create("x", b"1")
+    assert not files.create("x", b"2")
+    assert files.read("x")[0] == b"1"
+    assert {path.name for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_a_link_that_nfs_has_made_twice_is_a_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def link_twice(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_twice)
+    files = DriveFiles(tmp_path)
+    assert files.create("x", b"1")
+    assert not files.create("x", b"2")
+    assert files.read("x")[0] == b"1"
+
+
+def raise_error(number: int) -> Callable[..., None]:
+    """Return a function that fails with an error of the operating system."""
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
