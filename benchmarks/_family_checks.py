@@ -12,7 +12,7 @@ FIRST_DCGAN = 1.49
 """Kernel distance of dcgan after 145 s when the limits were set: one seed, on another machine."""
 
 
-LEAST_PRECISION = 0.1
+MIN_PRECISION = 0.1
 """Of the best value of a sweep, below which the samples are too far from reals to compare."""
 
 
@@ -52,7 +52,7 @@ def sweep_check(system: str, option: str, runs: Runs, numbers: Sequence[float]) 
     points = [runs[0][option][f"{number:g}"] for number in numbers]
     precision, recall = [point["precision"] for point in points], [point["recall"] for point in points]
     value = f"precision {_join(precision)}; recall {_join(recall, '.3f')}"
-    if max(precision) < LEAST_PRECISION:
+    if max(precision) < MIN_PRECISION:
         return Check(system, limit, f"{value}: too low to tell")
     return Check(system, limit, value, is_monotone(precision, rises=True) and is_monotone(recall, rises=False))
 

@@ -22,8 +22,8 @@ COUNT_BY_STRENGTH = (5, 8, 5)
 """Cases of each fault at each strength; 17 faults make 306, so that all cases are 500."""
 SCALABLE = {"sudden collapse", "slow collapse", "collapse of the Inception score", "NaN", "explosion", "plateau"}
 """Faults that a reader recognises although the losses are multiplied by an unknown factor."""
-MOST_ROWS = 5000
-LEAST_ROWS = {"oscillation, losses": 300, "oscillation, FID": 300}
+MAX_ROWS = 5000
+MIN_ROWS = {"oscillation, losses": 300, "oscillation, FID": 300}
 """A period of 5 % of the run must hold enough rows to be seen."""
 
 
@@ -74,9 +74,9 @@ def _kinds() -> Iterator[tuple[str, str]]:
 def make_log(case: Case) -> SyntheticLog:
     """Make the log of a case; the same case gives the same bytes."""
     rng = np.random.default_rng([SEED, case.number])
-    low = LEAST_ROWS.get(case.kind, 30)
+    low = MIN_ROWS.get(case.kind, 30)
     rows = int(
-        low * (MOST_ROWS / low) ** rng.random() ** 2.5
+        low * (MAX_ROWS / low) ** rng.random() ** 2.5
     )  # half of the logs have less than 80 rows, a seventh more than 1,000
     curves = make_curves(rng, case, rows)
     # A third of the healthy runs does not measure quality: there nobody can say more than that nothing looks wrong.

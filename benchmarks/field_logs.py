@@ -34,7 +34,7 @@ from _results import HERE, Item, Result, Results, create_parser, table, write
 from equipoise.core.observations import SERIOUS
 from equipoise.diagnosis import readers
 from equipoise.diagnosis.history import (
-    LEVEL_LEAST,
+    MIN_LEVEL_SPANS,
     WIN_CRITERIA,
     SignalHistory,
     WinCriteria,
@@ -118,7 +118,7 @@ def losses_alarm(histories: Sequence[SignalHistory], criteria: WinCriteria = WIN
     """Return the step from which the losses alone show that the discriminator has won."""
     won: int | None = None
     for history in histories:
-        is_won = len(history.spans) >= 2 * LEVEL_LEAST and has_discriminator_won(history.levels, criteria)
+        is_won = len(history.spans) >= 2 * MIN_LEVEL_SPANS and has_discriminator_won(history.levels, criteria)
         won = (won or history.step) if is_won else None
         levels = dataclasses.replace(history.levels, discriminator_won_since=won)
         detection = detect_overpowering(dataclasses.replace(history, levels=levels))

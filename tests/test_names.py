@@ -24,7 +24,7 @@ LONGEST_FUNCTION = 45
 LONGEST_FILE = 320
 LONGEST_MODEL = 200
 """Lines of a model's file: paper, options, presets and the model; networks and losses are in files next to it."""
-MOST_ANY = 100
+MAX_ANY = 100
 
 
 def words(name: str) -> set[str]:
@@ -135,4 +135,4 @@ def test_files_and_functions_are_short() -> None:
 
 def test_any_is_rare() -> None:
     count = sum(len(re.findall(r"\bAny\b", path.read_text())) for path in FILES)
-    assert count <= MOST_ANY
+    assert count <= MAX_ANY

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WORD_COLOURS = {"wins": BLUE, "loses": RED, "no difference": GREY}
 ROW_HEIGHT, COLUMNS, PANEL = 0.26, 5, (2.0, 1.6)
 """Inches of a row of the forest plot; panels in a row of curves, and inches of a panel."""
-MOST_TICKS = 5
+MAX_TICKS = 5
 SHOWN_FROM, SPACE = 0.25, 1.15
 """Distances before this share of a run may be above the panel; factor of space above and below the curves."""
 RATIO_TICKS = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0)
@@ -113,7 +113,7 @@ def _distance_scale(axes: "Axes") -> None:
     low, high = axes.get_ylim()
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5) if low <= digit * 10.0**decade <= high]
-    if len(ticks) > MOST_TICKS:
+    if len(ticks) > MAX_TICKS:
         ticks = [tick for tick in ticks if f"{tick:e}".startswith("1")]
     axes.set_yticks(ticks, [f"{tick:.10g}" for tick in ticks])
     axes.minorticks_off()

@@ -27,7 +27,7 @@ from _suite_text import against_schedule, answer, format_interval, main_arms, ra
 from equipoise.comparison.suite.checks import ArmInfo
 
 RATIOS, CURVES = "suite_ratios.png", "suite_curves.png"
-MOST_CURVES = 6
+MAX_CURVES = 6
 EXPLANATION = ROOT / "docs" / "explanation" / "control.md"
 """The page that answers the brief's question; its answer is between these markers."""
 ANSWER_BEGIN, ANSWER_END = "<!-- answer -->", "<!-- end of the answer -->"
@@ -75,7 +75,7 @@ def write_page(
     page = open_page(store, arms, seeds=seeds, noise_file=noise_file)
     mains = list(dict.fromkeys([page.base, *main_arms(page).values()]))
     (folder / RATIOS).write_bytes(plot_ratios(page))
-    (folder / CURVES).write_bytes(plot_curves(page, mains[:MOST_CURVES]))
+    (folder / CURVES).write_bytes(plot_curves(page, mains[:MAX_CURVES]))
     path = folder / "suite.md"
     sentences = answer(page, untuned_quality(store, noise_file))
     if folder == FOLDER:

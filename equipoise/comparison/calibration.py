@@ -27,7 +27,7 @@ from equipoise.training.timing import Intervals, RunCosts, measure_costs, steps_
 
 ROUNDS = 3
 """How often each arm is measured; the median is not changed by one slow round."""
-ROUND_SHARE, LEAST_SECONDS, MOST_SECONDS = 0.005, 0.2, 2.0
+ROUND_SHARE, MIN_SECONDS, MAX_SECONDS = 0.005, 0.2, 2.0
 """Share of the budget for one measurement of an arm, and its bounds in CPU seconds. Slow parts of a run, such as a
 checkpoint, take longer."""
 MANY_STEPS = 10**9
@@ -54,7 +54,7 @@ def calibrate(
     budget = plan.tasks[task].cpu_seconds
     assert budget is not None, f"{task} has no budget"
     names = [name for name, arm in plan.arms.items() if arm.run is None]
-    seconds = min(max(ROUND_SHARE * budget, LEAST_SECONDS), MOST_SECONDS)
+    seconds = min(max(ROUND_SHARE * budget, MIN_SECONDS), MAX_SECONDS)
     measured: dict[str, list[RunCosts]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
         runs = {name: RunSpec(TaskSetting(task), name, plan.seeds[0]) for name in names}

@@ -25,7 +25,7 @@ from equipoise.report.formatting import format_duration
 from equipoise.runs.manual_control import hold_periods
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
-MOST_OFF = 1.25
+MAX_BUDGET_RATIO = 1.25
 """Largest factor by which the mean CPU time of an arm may differ from its budget without a caveat."""
 
 
@@ -66,7 +66,7 @@ def find_budget_caveats(plan: ComparisonPlan, runs: Iterable[RunResult]) -> Iter
             times.setdefault((run.arm, run.task), []).append(run.cpu)
     for (arm, task), seconds in times.items():
         budget = plan.tasks[task].cpu_seconds
-        if budget is not None and not budget / MOST_OFF <= fmean(seconds) <= budget * MOST_OFF:
+        if budget is not None and not budget / MAX_BUDGET_RATIO <= fmean(seconds) <= budget * MAX_BUDGET_RATIO:
             text = (
                 f"{arm} took {format_duration(fmean(seconds))} of CPU time on {task}, not the budget of "
                 f"{format_duration(budget)}: the machine ran at a different speed during the calibration."

@@ -24,13 +24,13 @@ LINES = ("-", "--", ":")
 """Line styles; the colours start again with the next one."""
 LABEL_SHIFTS = (4, 14, -10, -20)
 """Heights of names next to their points, in points, so that those of neighbours do not cover each other."""
-MOST_COLUMNS = 2
+MAX_COLUMNS = 2
 """Panels in a row on a desktop: names of arms need room."""
 
 
 def plot_sampling_cost(plan: ComparisonPlan, blocks: Sequence[Block], columns: int = WIDE) -> bytes:
     """Plot scores over CPU seconds per 1,000 samples, a panel per setting; lines connect arms that share a run."""
-    return render_png(lambda: _sampling_figure(plan, blocks, min(columns, MOST_COLUMNS)))
+    return render_png(lambda: _sampling_figure(plan, blocks, min(columns, MAX_COLUMNS)))
 
 
 def plot_training_cost(plan: ComparisonPlan, blocks: Sequence[Block], columns: int = WIDE) -> bytes:

@@ -24,7 +24,7 @@ from equipoise.jobs.claims import ClaimFolder, JobClaim, JobGivenUpError
 from equipoise.jobs.identity import this_process
 from equipoise.jobs.presence import present
 
-MOST_KILLS = 3
+MAX_KILLS = 3
 """A job whose process was killed so often, perhaps because memory ran out, has failed."""
 
 
@@ -149,7 +149,7 @@ class _ClaimedJobs:
         if ended.code in (INTERRUPTED, LOST) or (ended.code and is_stopped):
             self._free(claim)
             return False, None
-        if ended.code < 0 and claim.kills + 1 < MOST_KILLS:
+        if ended.code < 0 and claim.kills + 1 < MAX_KILLS:
             self._free(claim, is_killed=True)
             return False, None
         error = record_end(self.folder, name, ended.code)

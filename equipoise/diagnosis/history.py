@@ -23,7 +23,7 @@ MEASUREMENTS = 256
 """Number of latest values stored per metric; the first and the best value are stored in addition."""
 LEVEL_SHARE = 0.1
 """The level of a loss is its median over this share of the latest spans, …"""
-LEVEL_LEAST = 10
+MIN_LEVEL_SPANS = 10
 """… but over at least this number of spans."""
 EARLY = 0.05
 """Share of the steps so far that counts as the beginning of the run."""
@@ -217,11 +217,11 @@ def finite_signals(signals: Signals) -> dict[str, float]:
 
 
 def _update_levels(levels: LossLevels, spans: Sequence[SignalPoint], step: int, criteria: WinCriteria) -> LossLevels:
-    """Return the levels after one more reading; None with fewer than LEVEL_LEAST spans."""
-    last = spans[-max(LEVEL_LEAST, round(LEVEL_SHARE * len(spans))) :]
+    """Return the levels after one more reading; None with fewer than MIN_LEVEL_SPANS spans."""
+    last = spans[-max(MIN_LEVEL_SPANS, round(LEVEL_SHARE * len(spans))) :]
     names = "loss_d", generator_loss_name(last)
     d, g = ([point.values[name] for point in last if name in point.values] for name in names)
-    if min(len(d), len(g)) < LEVEL_LEAST:
+    if min(len(d), len(g)) < MIN_LEVEL_SPANS:
         return dataclasses.replace(levels, loss_d=None, loss_g=None, discriminator_won_since=None)
     now = LossLevels(
         loss_d=statistics.median(d),
@@ -230,7 +230,7 @@ def _update_levels(levels: LossLevels, spans: Sequence[SignalPoint], step: int, 
         lowest_d=min(levels.lowest_d, *d),
         lowest_g=min(levels.lowest_g, statistics.median(g)),
     )
-    has_won = len(spans) >= 2 * LEVEL_LEAST and has_discriminator_won(now, criteria)
+    has_won = len(spans) >= 2 * MIN_LEVEL_SPANS and has_discriminator_won(now, criteria)
     return dataclasses.replace(
         now, discriminator_won_since=(levels.discriminator_won_since or step) if has_won else None
     )

@@ -8,7 +8,7 @@ from equipoise.jobs.claims import ClaimFolder, JobClaim
 
 RESCAN_SECONDS = 30.0
 """Shortest time between two looks at a job that another process holds."""
-MOST_JUMPS = 8
+MAX_JUMPS = 8
 """How often a process that meets a claimed job jumps to a random place in the list, before it goes through all jobs."""
 TRUST_SECONDS = 90.0
 """How long the claim of an ended job is trusted while the files of the job are not visible yet: NFS caches directories
@@ -51,7 +51,7 @@ class ClaimedQueue:
         Continues after the job taken last, jumps elsewhere if another process holds a job, and starts over at the
         end of the list.
         """
-        jumps = MOST_JUMPS
+        jumps = MAX_JUMPS
         for _ in range(2):
             while self._position < len(self._open):
                 job = self._open[self._position]

@@ -26,7 +26,7 @@ LEASE_SECONDS = 300.0
 TOUCH_SECONDS = 30.0
 CHECK_SECONDS = 1.0
 """Shortest time between two looks at one's own claim."""
-MOST_LOST = 20
+MAX_LOST = 20
 """A job whose claims were lost more often is given up: it probably takes its machines down."""
 
 
@@ -178,7 +178,7 @@ class ClaimFolder:
     def take(self, job: str) -> JobClaim | None:
         """Take a job that nobody holds, or whose holder is lost; None if another process has it.
 
-        Raises JobGivenUpError for a job whose claims were lost more than MOST_LOST times.
+        Raises JobGivenUpError for a job whose claims were lost more than MAX_LOST times.
         """
         record = self.read(job)
         if record is None:
@@ -187,7 +187,7 @@ class ClaimFolder:
         if record.state == "held" and not is_lost:
             return None
         lost = record.lost + is_lost
-        if lost > MOST_LOST:
+        if lost > MAX_LOST:
             raise JobGivenUpError(job, lost)
         return self._create(job, record.number + 1, lost, record.kills)
 

@@ -14,14 +14,14 @@ MIXED = 64
 """Channels of the mixed maps."""
 LAST_SIDE = 8
 """Largest side of the map from which a discriminator computes its logits."""
-MOST_WIDE = 512
+MAX_WIDTH = 512
 SLOPE = 0.2
 
 
 class ScaleDiscriminator(nn.Module):
     """Discriminator of one scale: convolutions of stride 2 down to LAST_SIDE, then a logit per patch.
 
-    Channels double with every halving, up to MOST_WIDE; without normalisation, since the recipe divides the layers by
+    Channels double with every halving, up to MAX_WIDTH; without normalisation, since the recipe divides the layers by
     their largest singular values (Sauer 2021, section 3.2).
     """
 
@@ -30,7 +30,7 @@ class ScaleDiscriminator(nn.Module):
         super().__init__()
         modules: list[nn.Module] = []
         while side > LAST_SIDE:
-            after = min(2 * channels, MOST_WIDE)
+            after = min(2 * channels, MAX_WIDTH)
             modules += [nn.Conv2d(channels, after, 4, 2, 1), nn.LeakyReLU(SLOPE)]
             side, channels = side // 2, after
         if not modules:

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 WIDTH, PANEL, STRIP, HEADER, AXIS = 10.0, 1.85, 0.62, 0.62, 0.42
 """Inches: the figure, a panel, the strip of findings without its rows, the header of a game, and its step axis."""
 STRIP_ROW, LEFT, RIGHT, TOP, BOTTOM = 0.2, 0.78, 0.2, 0.5, 0.12
-MOST_GAMES, MOST_METRICS = 12, 6
+MAX_GAMES, MAX_METRICS = 12, 6
 """Largest numbers that are drawn; the title says how many are not."""
 LARGEST = 1e30
 """Larger values are drawn as crosses: a scale with them shows nothing else."""
-DECADES, MOST_DECADES = 2.0, 12.0
+DECADES, MAX_DECADES = 2.0, 12.0
 """Positive values that span more decades are drawn on a logarithmic scale, of at most this many."""
 BINS_OF_METRIC, MARKED = 500, 60
 """Largest numbers of points of a metric, and of markers."""
@@ -116,7 +116,7 @@ def render_diagnosis(games: Sequence[GameCurves]) -> bytes:
 def _figure(games: Sequence[GameCurves]) -> "Figure":
     from matplotlib.figure import Figure
 
-    shown = games[:MOST_GAMES]
+    shown = games[:MAX_GAMES]
     total = sum(map(_height, shown))
     figure = Figure(figsize=(WIDTH, total), dpi=DPI)
     top = total
@@ -128,7 +128,7 @@ def _figure(games: Sequence[GameCurves]) -> "Figure":
 
 
 def _height(game: GameCurves) -> float:
-    panels = len(game.panels) + len(game.metrics[:MOST_METRICS])
+    panels = len(game.panels) + len(game.metrics[:MAX_METRICS])
     return HEADER + max(1, panels) * PANEL + (_strip_height(game) if game.spans else 0.0) + AXIS
 
 
@@ -140,14 +140,14 @@ def _draw_game(figure: "Figure", game: GameCurves, top: float, note: str) -> Non
     """Draw the header, the panels, and the strip of findings of a game from `top` inches downwards."""
     height = figure.get_figheight()
     figure.text(0.012, (top - 0.1) / height, one_line(game.title, 90), va="top", fontsize=13, weight="bold", color=INK)
-    hidden = len(game.metrics) - MOST_METRICS
+    hidden = len(game.metrics) - MAX_METRICS
     note = (f" · {hidden} more metrics are not drawn" if hidden > 0 else "") + note
     subtitle = one_line(game.subtitle, 150) + note
     figure.text(0.012, (top - 0.37) / height, subtitle, va="top", fontsize=8.5, color=GREY)
     top -= HEADER
     all_axes = []
     drawings: list[DrawFunction] = [functools.partial(_draw_panel, panel=panel, game=game) for panel in game.panels]
-    drawings += [functools.partial(_draw_metric, panel=panel, game=game) for panel in game.metrics[:MOST_METRICS]]
+    drawings += [functools.partial(_draw_metric, panel=panel, game=game) for panel in game.metrics[:MAX_METRICS]]
     for draw in drawings:
         axes = _add_axes(figure, top, PANEL)
         draw(axes)
@@ -231,7 +231,7 @@ def _scale(axes: "Axes", label: str, arrays: Sequence[CurveValues], *, may_be_lo
         axes.set_yticks([])
         return
     low, high = float(values.min()), float(values.max())
-    smallest = max(smallest_positive(values), high / 10**MOST_DECADES) if high > 0 else math.inf
+    smallest = max(smallest_positive(values), high / 10**MAX_DECADES) if high > 0 else math.inf
     if may_be_log and low >= 0 and high > 10**DECADES * smallest:
         value_axis(axes, label, "log" if low >= smallest else "symlog", smallest)
         return

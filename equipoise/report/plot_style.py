@@ -23,7 +23,7 @@ COLUMN_WIDTH, DPI = 10 / 3, 160
 one column is 533 pixels and fits a phone."""
 LEGEND_OVERHANG = 1.06
 """Maximum width of a one-row legend relative to its panel: there is free space to the right."""
-MOST_TICKS = 7
+MAX_TICKS = 7
 """Largest number of labels on a scale with negative values and many decades."""
 STYLE_LEGEND_SIZE = 7.2
 """Size of the text of legends in points."""
@@ -134,7 +134,7 @@ def value_axis(axes: "Axes", label: str, scale: str | None = None, smallest: flo
     if scale == "symlog":
         axes.set_yscale("symlog", linthresh=smallest)
         locator = SymmetricalLogLocator(base=10, linthresh=smallest)
-        locator.set_params(numticks=MOST_TICKS)
+        locator.set_params(numticks=MAX_TICKS)
         axes.yaxis.set_major_locator(locator)
     elif scale == "log" and math.isfinite(smallest):
         _log_axis(axes, low, high, smallest)

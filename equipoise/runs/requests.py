@@ -29,7 +29,7 @@ REJECTED = ".rejected"
 NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{1,32}\.json")
 MAX_BYTES = 65_536
 """Largest size of a request file."""
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 """Largest number of requests that are taken after one step; the others wait for the next reading."""
 STOP_INTERVAL = 0.5
 """Seconds between two looks for a request to stop, between readings."""
@@ -116,7 +116,7 @@ class RequestFolder:
             was_readable, self._is_readable = self._is_readable, False
             return (RunRequest("invalid", problem=_unreadable(self._folder, error)),) if was_readable else ()
         waiting = [path for path in paths if path.name not in self._ignored]
-        taken = (self._take_file(path, only_stops=not is_reading) for path in waiting[:MOST_AT_ONCE])
+        taken = (self._take_file(path, only_stops=not is_reading) for path in waiting[:MAX_AT_ONCE])
         return [request for request in taken if request is not None]
 
     def _take_file(self, path: Path, *, only_stops: bool) -> RunRequest | None:

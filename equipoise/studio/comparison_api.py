@@ -13,7 +13,7 @@ from equipoise.studio.manual_changes import describe_manual_changes, manual_chan
 from equipoise.studio.responses import SANDBOX, json_response, sandboxed_page
 from equipoise.studio.studio import Studio
 
-MOST_RUNS = 20
+MAX_RUNS = 20
 COMPARISON_FILE, PAGE = "plan.json", "report.html"
 COMPARISONS_FOLDER = "comparisons"
 """Folder next to that of the runs, in which `equipoise compare` writes by default."""
@@ -38,8 +38,8 @@ def routes(studio: Studio) -> list[Route]:
 
     def compare(request: Request) -> Response:
         names = list(dict.fromkeys(name for name in request.query_params.get("runs", "").split(",") if name))
-        if not 1 <= len(names) <= MOST_RUNS:
-            raise SettingError(f"there are {len(names)} runs; choose 1 to {MOST_RUNS}")
+        if not 1 <= len(names) <= MAX_RUNS:
+            raise SettingError(f"there are {len(names)} runs; choose 1 to {MAX_RUNS}")
         return json_response(compare_runs(studio, names))
 
     def list_comparisons(_: Request) -> Response:

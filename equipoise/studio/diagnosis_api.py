@@ -26,9 +26,9 @@ from equipoise.studio.manual_changes import causes_of, manual_changes
 from equipoise.studio.responses import int_parameter, json_response
 from equipoise.studio.studio import Studio
 
-MOST_SECONDS = 120.0
+MAX_SECONDS = 120.0
 NICENESS = 10
-MOST_STEPS = 2**53
+MAX_STEPS = 2**53
 SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
 EVENT_FILES = "tfevents"
 
@@ -49,7 +49,7 @@ def routes(studio: Studio) -> list[Route]:
         if symptom not in SYMPTOMS:
             raise UnknownNameError("symptom", symptom[:40], SYMPTOMS)
         knobs = knob_states(run, run.run.experiment().get("freeze"))
-        since = int_parameter(request, "since", -1, -1, MOST_STEPS)
+        since = int_parameter(request, "since", -1, -1, MAX_STEPS)
         turned = turned_by(causes_of(manual_changes(run), since)) if since >= 0 else {}
         held = [knob.name for knob in knobs if knob.name in turned and knob.manual is not None]
         changes = advised_changes(symptom, knobs, turned)
@@ -81,9 +81,9 @@ async def diagnose_log(command: Sequence[str], content: bytes, name: str) -> dic
         )
         _lower_priority(process.pid)
         try:
-            output, problems = await asyncio.wait_for(process.communicate(), MOST_SECONDS)
+            output, problems = await asyncio.wait_for(process.communicate(), MAX_SECONDS)
         except TimeoutError as error:
-            raise DataError(f"reading the log took more than {MOST_SECONDS:.0f} s; drop a part of it") from error
+            raise DataError(f"reading the log took more than {MAX_SECONDS:.0f} s; drop a part of it") from error
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

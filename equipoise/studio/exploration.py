@@ -36,7 +36,7 @@ from equipoise.studio.open_runs import OpenRun, parse_names
 FILM_FPS = 24
 LOADED = "l"
 """First letter of the names of files that were loaded."""
-MOST_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000
 PNG, TEXT, FILM, LATENTS = "image/png", "text/plain; charset=utf-8", "video/mp4", "application/octet-stream"
 
 
@@ -154,7 +154,7 @@ def enlarge(picture: ExplorerPicture, scale: int) -> ExplorerPicture:
         return picture
     with Image.open(io.BytesIO(picture.content)) as image:
         width, height = image.width * scale, image.height * scale
-        if width * height > MOST_PIXELS:
+        if width * height > MAX_PIXELS:
             raise SettingError(f"{width:,} x {height:,} pixels are too many; choose a smaller size, or fewer samples")
         content = io.BytesIO()
         image.resize((width, height), Image.Resampling.NEAREST).save(content, "PNG")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from equipoise.inference.generator import Generator
 
-MOST_CLASS_NAMES = 1000
+MAX_CLASS_NAMES = 1000
 COMPONENTS = 8
 
 Json = dict[str, object]
@@ -57,7 +57,7 @@ def sampling_fields(generator: Generator) -> list[Json]:
 
 
 def _class_field(generator: Generator) -> list[Json]:
-    names, count = generator.spec.class_names, min(generator.model.num_classes, MOST_CLASS_NAMES)
+    names, count = generator.spec.class_names, min(generator.model.num_classes, MAX_CLASS_NAMES)
     if not count:
         return []
     classes = [(str(index), names[index] if index < len(names) else str(index)) for index in range(count)]

@@ -20,7 +20,7 @@ from equipoise.errors import EquipoiseError
 from equipoise.studio.frames import Frame, receive_frame
 
 MODULE = "equipoise.studio.explorer_process"
-MOST_WAITING = 32
+MAX_WAITING = 32
 """Number of clients whose requests can wait."""
 TOO_LONG = 30.0
 """Seconds after which a request under way is given up for a newer one of the same client: its process is ended."""
@@ -89,7 +89,7 @@ class Explorer:
         name = client or f"#{self._number}"
         frame = Frame({**values, "id": self._number}, content)
         pending = _PendingRequest(name, frame, asyncio.get_running_loop().create_future())
-        if name not in self._waiting and len(self._waiting) >= MOST_WAITING:
+        if name not in self._waiting and len(self._waiting) >= MAX_WAITING:
             raise ExplorerError("too many pages wait for the explorer; close some of them")
         older = self._waiting.pop(name, None)
         if older is not None and not older.answer.done():

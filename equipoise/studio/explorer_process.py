@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NICENESS = 10
 TRUST_FLAG = "--trust-code"
 REFUSAL = "if you trust this folder, start the studio with: equipoise studio --trust-code"
-MOST_JOBS = 20
+MAX_JOBS = 20
 """Number of projections, and of loaded files, that are kept."""
 
 
@@ -111,7 +111,7 @@ class ExplorerService:
 
         name = f"{LOADED}{next(self._numbers)}"
         self._loaded[name] = load_latents(this, request, self._folder / name)
-        for old in list(self._loaded)[:-MOST_JOBS]:
+        for old in list(self._loaded)[:-MAX_JOBS]:
             self._loaded.pop(old).unlink()
         return f"@{name}"
 
@@ -132,7 +132,7 @@ class ExplorerService:
             raise SettingError("a projection is under way; wait until it is finished, or cancel it")
         name = f"p{next(self._numbers)}"
         self._jobs[name] = ProjectionJob(this, request, self._folder / name)
-        for old in list(self._jobs)[:-MOST_JOBS]:
+        for old in list(self._jobs)[:-MAX_JOBS]:
             del self._jobs[old]
         return name
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from equipoise.core.printing import printable
 
-MOST_LETTERS = 600
+MAX_LETTERS = 600
 """Longer events are cut."""
 
 
@@ -18,7 +18,7 @@ def event_text(line: Mapping[str, object]) -> str:
     """Format an event in one line: "step 120  evaluated  metric: kd_digits, value: 0.02"."""
     rest = {name: value for name, value in line.items() if name not in ("event", "step", "images")}
     text = ", ".join(f"{name}: {_text(value)}" for name, value in rest.items())
-    text = text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} …"
+    text = text if len(text) <= MAX_LETTERS else f"{text[:MAX_LETTERS]} …"
     return printable(f"step {line.get('step')}  {line.get('event')}  {text}")
 
 

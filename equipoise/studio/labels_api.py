@@ -33,9 +33,9 @@ from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.studio.responses import Body, int_parameter, json_response, png_response, read_body
 from equipoise.studio.studio import Studio
 
-MOST_PAIRS = 1000
+MAX_PAIRS = 1000
 """Number of pairs whose sides are remembered."""
-MOST_STEPS, MOST_NUMBERS = 2**53, 99_999
+MAX_STEPS, MAX_NUMBERS = 2**53, 99_999
 Side = Literal["left", "right"]
 
 
@@ -85,7 +85,7 @@ class BlindPairs:
         left, right = steps if secrets.randbelow(2) else steps[::-1]
         name = secrets.token_urlsafe(12)
         self._pairs[name] = BlindPair(run, sample, left, right)
-        while len(self._pairs) > MOST_PAIRS:
+        while len(self._pairs) > MAX_PAIRS:
             self._pairs.popitem(last=False)
         return name
 
@@ -137,8 +137,8 @@ class _NoteRoutes:
     def draw_pair(self, request: Request) -> Response:
         folder, run = self._folder(request), request.path_params["run"]
         a, b = _two_steps(request)
-        answered, number = answered_pairs(read_labels(folder), a, b), int_parameter(request, "n", 0, 0, MOST_NUMBERS)
-        while f"0/{number}" in answered and number < MOST_NUMBERS:
+        answered, number = answered_pairs(read_labels(folder), a, b), int_parameter(request, "n", 0, 0, MAX_NUMBERS)
+        while f"0/{number}" in answered and number < MAX_NUMBERS:
             number += 1
         name = self.pairs.draw(run, f"0/{number}", (a, b))
         sides = {side: f"/api/runs/{quote(run, safe='')}/pair/{name}/{side}.png" for side in get_args(Side)}
@@ -169,7 +169,7 @@ class _NoteRoutes:
         if "a" in request.query_params:
             a, b = _two_steps(request)
             return json_response({**asdict(count_pairs(labels, a, b)), **describe_result(labels, a, b)})
-        step = int_parameter(request, "step", 0, 0, MOST_STEPS)
+        step = int_parameter(request, "step", 0, 0, MAX_STEPS)
         chosen = {"steps": saved_steps(folder), "chosen": _chosen(folder), "labels": len(labels)}
         return json_response({**chosen, "marks": marks_of(labels, step)})
 
@@ -210,7 +210,7 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def _two_steps(request: Request) -> tuple[int, int]:
-    steps = [int_parameter(request, name, -1, -1, MOST_STEPS) for name in ("a", "b")]
+    steps = [int_parameter(request, name, -1, -1, MAX_STEPS) for name in ("a", "b")]
     if min(steps) < 0 or steps[0] == steps[1]:
         raise SettingError("two different steps are compared; give both as a and b")
     return steps[0], steps[1]

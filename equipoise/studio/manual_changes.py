@@ -5,10 +5,10 @@ from equipoise.report.formatting import format_count, format_number, one_line
 from equipoise.runs.log_lines import TurnRow
 from equipoise.runs.run_index import LiveRun
 
-LEAST_REACH, REACH_SHARE = 200, 0.25
+MIN_REACH, REACH_SHARE = 200, 0.25
 """How long before a finding a change may be: steps, and the share of the steps up to the finding."""
-MOST_CAUSES = 3
-MOST_NAMED = 6
+MAX_CAUSES = 3
+MAX_NAMED = 6
 
 
 def manual_changes(run: LiveRun) -> list[TurnRow]:
@@ -23,16 +23,16 @@ def describe_change(turn: TurnRow) -> str:
 
 def describe_manual_changes(turns: list[TurnRow]) -> str:
     """List changes with their steps; "none" without any."""
-    texts = [f"{describe_change(turn)} at step {format_count(turn.step)}" for turn in turns[:MOST_NAMED]]
-    more = [f"and {len(turns) - MOST_NAMED} more"] if len(turns) > MOST_NAMED else []
+    texts = [f"{describe_change(turn)} at step {format_count(turn.step)}" for turn in turns[:MAX_NAMED]]
+    more = [f"and {len(turns) - MAX_NAMED} more"] if len(turns) > MAX_NAMED else []
     return ", ".join(texts + more) or "none"
 
 
 def causes_of(turns: list[TurnRow], since: int) -> list[TurnRow]:
     """Return the changes by hand shortly before a finding that began at step `since`: the latest of each knob."""
-    reach = max(LEAST_REACH, REACH_SHARE * since)
+    reach = max(MIN_REACH, REACH_SHARE * since)
     latest = {turn.knob: turn for turn in turns if 0 <= since - turn.step <= reach}
-    return sorted(latest.values())[-MOST_CAUSES:][::-1]
+    return sorted(latest.values())[-MAX_CAUSES:][::-1]
 
 
 def describe_causes(turns: list[TurnRow], since: int) -> list[str]:

@@ -13,7 +13,7 @@ from equipoise.inference.run_weights import StepChoice, files_of_selection
 from equipoise.inference.spaces import SampleReference
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 
-MOST_GENERATORS = 3
+MAX_GENERATORS = 3
 """Number of generators that stay in memory."""
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class OpenRuns:
         known = self._runs.pop(key, None)
         run = known[1] if known is not None and known[0] == stamp else OpenRun(folder, step, load(folder, step))
         self._runs[key] = (stamp, run)
-        while len(self._runs) > MOST_GENERATORS:
+        while len(self._runs) > MAX_GENERATORS:
             self._runs.popitem(last=False)
         return run
 

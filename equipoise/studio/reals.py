@@ -15,7 +15,7 @@ from equipoise.runs.artifacts import encode_png, make_grid
 from equipoise.runs.run import EXPERIMENT_FILE, Run
 from equipoise.studio.sample_pictures import arrange, draw_points
 
-MOST_REALS = 256
+MAX_REALS = 256
 
 
 def draw_reals(run: Run, columns: int, limit: int) -> bytes:
@@ -26,7 +26,7 @@ def draw_reals(run: Run, columns: int, limit: int) -> bytes:
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     data = without_balance(open_data(require(experiment.data, "data")).data)
     dimensions = len(data.spec.shape)
-    limit = MAX_POINTS if dimensions == 1 else min(limit, MOST_REALS)
+    limit = MAX_POINTS if dimensions == 1 else min(limit, MAX_REALS)
     available = data.count("train")
     batch = data.stream("train", limit if available is None else max(1, min(limit, available)), 0).batch(0)
     real = batch.real.float().numpy()

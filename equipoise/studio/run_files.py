@@ -11,7 +11,7 @@ from equipoise.runs.run_index import LiveRun
 
 OUTPUT_FILE = "output.log"
 """Output of a run that the studio has started."""
-MOST_SKIPPED, MOST_LINES, MOST_CHARACTERS = 50, 60, 400
+MAX_SKIPPED, MAX_LINES, MAX_CHARACTERS = 50, 60, 400
 TAIL_BYTES = 64 * 1024
 FULL = 2**20
 """Free bytes of a disk below which it is called full."""
@@ -30,7 +30,7 @@ def skipped_files(folder: Path) -> list[str]:
     """Return the first files that were left out, each with its reason."""
     try:
         with (folder / SKIPPED_FILE).open(encoding="utf-8", errors="replace") as file:
-            lines = [line for line, _ in zip(file, range(MOST_SKIPPED), strict=False)]
+            lines = [line for line, _ in zip(file, range(MAX_SKIPPED), strict=False)]
     except OSError:
         return []
     return [_clean(line.rstrip("\n").replace("\t", ": ", 1)) for line in lines]
@@ -45,7 +45,7 @@ def log_tail(folder: Path) -> list[str]:
     except OSError:
         return []
     lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
-    return [_clean(line) for line in lines if line.strip()][-MOST_LINES:]
+    return [_clean(line) for line in lines if line.strip()][-MAX_LINES:]
 
 
 def warnings_of(run: LiveRun, experiment: Mapping[str, object]) -> list[str]:
@@ -76,4 +76,4 @@ def _texts(value: object) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    return printable(text)[:MOST_CHARACTERS]
+    return printable(text)[:MAX_CHARACTERS]

@@ -34,8 +34,8 @@ from equipoise.studio.studio import Studio
 from equipoise.studio.timeline import read_timeline
 
 AXES = ("step", "images", "seconds")
-MOST_PIXELS = 4000
-MOST_NAMES = 200
+MAX_PIXELS = 4000
+MAX_NAMES = 200
 REPORT_FILE, FILM = "report.html", ("film", "training_progress.mp4")
 FIGURE = (FIGURES_FOLDER, "training_progress.png")
 
@@ -116,11 +116,11 @@ def describe_run(run: LiveRun) -> dict[str, object]:
 
 def series_of(run: LiveRun, request: Request) -> Mapping[str, object]:
     """Return the curves that a request names in bins, as JSON values. Raises SettingError for an unknown axis."""
-    names = list(dict.fromkeys(filter(None, request.query_params.get("names", "").split(","))))[:MOST_NAMES]
+    names = list(dict.fromkeys(filter(None, request.query_params.get("names", "").split(","))))[:MAX_NAMES]
     kind = request.query_params.get("x") or "step"
     if kind not in AXES:
         raise SettingError(f"x must be {', '.join(AXES[:-1])} or {AXES[-1]}, not '{kind[:40]}'")
-    pixels = int_parameter(request, "pixels", 900, 1, MOST_PIXELS)
+    pixels = int_parameter(request, "pixels", 900, 1, MAX_PIXELS)
     axis = make_axis(run, kind, float_parameter(request, "from"), float_parameter(request, "to"))
     binned = bin_curves(read_curves(run, names), axis, pixels)
     series = {name: _bins_to_json(bins) for name, bins in binned.curves.items()}

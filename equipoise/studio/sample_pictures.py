@@ -18,11 +18,11 @@ from equipoise.runs.run import EventLine
 from equipoise.runs.run_index import LiveRun
 from equipoise.studio.sample_layout import SheetLayout, as_path, load_layout
 
-MOST_SAMPLES = 1024
+MAX_SAMPLES = 1024
 SIDE, RADIUS, BARS = 420, 3, 40
 """Pixels of a plot of points or numbers, radius of a point, number of bars."""
-MOST_POINTS, MOST_TEXTS, LINE_HEIGHT = 5000, 64, 24
-MOST_CHARACTERS = 2000
+MAX_POINTS, MAX_TEXTS, LINE_HEIGHT = 5000, 64, 24
+MAX_CHARACTERS = 2000
 """Longest text that is shown."""
 LARGEST = 2048
 """Largest side of a picture that is enlarged, in pixels."""
@@ -48,7 +48,7 @@ def draw_grid(run: LiveRun, step: int, columns: int | None, limit: int) -> bytes
         return encode_png(arrange(cells, columns or min(layout.columns, len(cells))))
     if samples.are_sequences:
         values = _sequences(run, line)
-        return encode_png(draw_sequences(values, columns, min(limit, MOST_SAMPLES)))
+        return encode_png(draw_sequences(values, columns, min(limit, MAX_SAMPLES)))
     return encode_png(_draw_plot(run, samples))
 
 
@@ -75,7 +75,7 @@ def read_texts(run: LiveRun, step: int) -> list[str]:
     texts = _load(run, _line_of(run, step)).texts
     if not texts:
         raise RunError(f"the samples of {run.name} are no texts; they are shown as pictures")
-    return [printable(text)[:MOST_CHARACTERS] for text in texts[:MOST_TEXTS]]
+    return [printable(text)[:MAX_CHARACTERS] for text in texts[:MAX_TEXTS]]
 
 
 def arrange(cells: Sequence[Image.Image], columns: int) -> Image.Image:
@@ -162,7 +162,7 @@ def _draw_plot(run: LiveRun, samples: Samples) -> Image.Image:
         return _draw_texts(samples.texts)
     values = samples.values
     if values is not None and values.ndim == 2 and values.shape[1] == 2:
-        return draw_points(values[:MOST_POINTS], _limits(run))
+        return draw_points(values[:MAX_POINTS], _limits(run))
     if values is not None and values.size == len(values):
         return _draw_bars(values.ravel(), _limits(run))
     raise RunError(samples.shape_note)
@@ -205,7 +205,7 @@ def _draw_bars(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", limi
 def _draw_texts(texts: Sequence[str]) -> Image.Image:
     from equipoise.report.text_rendering import load_font
 
-    font, lines = load_font(15), [text[:160] for text in texts[:MOST_TEXTS]]
+    font, lines = load_font(15), [text[:160] for text in texts[:MAX_TEXTS]]
     width = max(160, *(math.ceil(font.getlength(line)) for line in lines)) + 16
     image = Image.new("RGB", (width, len(lines) * LINE_HEIGHT + 8), "white")
     draw = ImageDraw.Draw(image)

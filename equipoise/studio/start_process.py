@@ -25,7 +25,7 @@ THUMBNAILS = 24
 """Largest number of training images that are shown."""
 THUMBNAIL_SIDE = 128
 """Larger images are reduced to this width and height in pixels."""
-MOST_SKIPPED = 200
+MAX_SKIPPED = 200
 """Largest number of files that are listed as left out."""
 KINDS: Mapping[str, catalog.PlugKind] = {
     "models": "models",
@@ -103,7 +103,7 @@ def _describe_data(data: "DataSet") -> dict[str, object]:
         "train": data.count("train"),
         "held_out": data.count("held_out"),
         "classes": [printable(name) for name in spec.class_names] or spec.classes,
-        "skipped": [f"{printable(path)}: {printable(why)}" for path, why in sorted(skipped.items())[:MOST_SKIPPED]],
+        "skipped": [f"{printable(path)}: {printable(why)}" for path, why in sorted(skipped.items())[:MAX_SKIPPED]],
         "skipped_count": len(skipped),
         "thumbnails": _thumbnails(data),
     }

@@ -15,8 +15,8 @@ from equipoise.studio.finding_advice import advise_after_changes
 from equipoise.studio.knob_states import manual_values
 from equipoise.studio.manual_changes import causes_of, describe_causes, describe_change, manual_changes
 
-MOST_TURNS = 2000
-MOST_FINDINGS = 500
+MAX_TURNS = 2000
+MAX_FINDINGS = 500
 """Largest numbers that are listed: of more changes, evenly spaced ones with how many each stands for; of more periods,
 the most severe."""
 
@@ -27,7 +27,7 @@ def read_timeline(run: LiveRun, *, is_running: bool = False) -> dict[str, object
     try:
         with log.lock:
             periods = run.findings.read()
-            severe = sorted(periods, key=lambda period: -period.severity)[:MOST_FINDINGS]
+            severe = sorted(periods, key=lambda period: -period.severity)[:MAX_FINDINGS]
             changes = manual_changes(run)
             ordered = sorted(severe, key=lambda period: period.since)
             findings = [_finding(run, period, changes, is_running) for period in ordered]
@@ -134,7 +134,7 @@ def _request_words(action: str, knob: str, value: object) -> str:
 
 def _turns(run: LiveRun) -> list[dict[str, object]]:
     """List the changes of knobs; of many, evenly spaced ones of each knob, and all that a person made."""
-    groups = _thin(run.log.turns) if len(run.log.turns) > MOST_TURNS else [(turn, 1) for turn in run.log.turns]
+    groups = _thin(run.log.turns) if len(run.log.turns) > MAX_TURNS else [(turn, 1) for turn in run.log.turns]
     reasons = run.log.reasons([turn for turn, _ in groups])
     return [
         {
@@ -148,12 +148,12 @@ def _turns(run: LiveRun) -> list[dict[str, object]]:
 def _thin(turns: Sequence[TurnRow]) -> list[tuple[TurnRow, int]]:
     """Return changes with the number of changes that each one stands for; it goes from the first to the last value."""
     by_knob: dict[str, list[TurnRow]] = {}
-    result = [(turn, 1) for turn in turns if turn.by == MANUAL][:MOST_TURNS]
+    result = [(turn, 1) for turn in turns if turn.by == MANUAL][:MAX_TURNS]
     for turn in turns:
         if turn.by != MANUAL:
             by_knob.setdefault(turn.knob, []).append(turn)
     for changes in by_knob.values():
-        size = -(-len(changes) * len(by_knob) // MOST_TURNS)
+        size = -(-len(changes) * len(by_knob) // MAX_TURNS)
         for start in range(0, len(changes), size):
             part = changes[start : start + size]
             result.append((part[-1]._replace(before=part[0].before), len(part)))

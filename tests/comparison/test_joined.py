@@ -198,7 +198,7 @@ def test_a_refused_process_leaves_no_trace_of_its_machine(tiny: ComparisonPlan, 
 def test_a_job_that_takes_down_its_machines_fails_and_the_others_go_on(
     tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("equipoise.jobs.claims.MOST_LOST", -1)
+    monkeypatch.setattr("equipoise.jobs.claims.MAX_LOST", -1)
     name = names(tiny)[3]
     (folder.path / "locks").mkdir()
     locks = DriveFiles(folder.path / "locks")

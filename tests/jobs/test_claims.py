@@ -15,7 +15,7 @@ from equipoise.errors import RunError
 from equipoise.jobs import claims as module
 from equipoise.jobs.backend import ClaimLostError
 from equipoise.jobs.claim_files import DriveFiles
-from equipoise.jobs.claims import LEASE_SECONDS, MOST_LOST, ClaimFolder, claim_name
+from equipoise.jobs.claims import LEASE_SECONDS, MAX_LOST, ClaimFolder, claim_name
 from equipoise.jobs.identity import identity_from_json, this_process
 
 
@@ -76,14 +76,14 @@ def test_a_revived_holder_cannot_revive_its_claim(process, clock) -> None:
 
 def test_a_job_that_takes_down_its_machines_is_given_up(process, clock) -> None:
     observer = process("observer")
-    for number in range(MOST_LOST):
+    for number in range(MAX_LOST):
         assert process(f"victim {number}").take("job") is not None or number
         observer.take("job")
         clock.seconds += LEASE_SECONDS
         assert observer.take("job") is not None
     observer.take("job")
     clock.seconds += LEASE_SECONDS
-    with pytest.raises(RunError, match=f"job was given up, because its process was lost {MOST_LOST + 1} times"):
+    with pytest.raises(RunError, match=f"job was given up, because its process was lost {MAX_LOST + 1} times"):
         observer.take("job")
 
 

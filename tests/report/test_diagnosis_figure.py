@@ -93,7 +93,7 @@ def test_many_readings_are_reduced() -> None:
 
 
 def test_games_are_below_each_other_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis_figure, "MOST_GAMES", 3)
+    monkeypatch.setattr(diagnosis_figure, "MAX_GAMES", 3)
     heights = [picture(*[game(panels=[panel(1, 2)])] * count).shape[0] for count in (1, 3, 8)]
     assert 2.5 * heights[0] < heights[1] == heights[2]
 

@@ -15,8 +15,8 @@ from equipoise.runs import requests as run_requests
 from equipoise.runs.folders import create_run
 from equipoise.runs.log import Log
 from equipoise.runs.requests import (
+    MAX_AT_ONCE,
     MAX_BYTES,
-    MOST_AT_ONCE,
     REQUESTS_FOLDER,
     RequestFolder,
     read_manual_changes,
@@ -163,10 +163,10 @@ def test_a_folder_that_cannot_be_read_is_reported_once(folder: Path) -> None:
 
 
 def test_many_requests_are_taken_in_parts(folder: Path) -> None:
-    for number in range(MOST_AT_ONCE + 5):
+    for number in range(MAX_AT_ONCE + 5):
         put(folder, f"{number:03}-ab.json", '{"action": "note", "text": "x"}')
     source = RequestFolder(folder)
-    assert len(source.take(1, is_reading=True)) == MOST_AT_ONCE
+    assert len(source.take(1, is_reading=True)) == MAX_AT_ONCE
     assert [request.id for request in source.take(2, is_reading=True)] == [f"{100 + i}-ab" for i in range(5)]
 
 

@@ -256,7 +256,7 @@ def test_pictures_are_enlarged(explore: Explore, explore_error, trained: Path, m
     small, large = (explore(trained, "seeds", samples=["0/27"], scale=scale) for scale in (1, 4))
     assert np.array_equal(pixels(large.content), pixels(small.content).repeat(4, 0).repeat(4, 1))
     assert large.values["command"] == small.values["command"]
-    monkeypatch.setattr(exploration, "MOST_PIXELS", 100)
+    monkeypatch.setattr(exploration, "MAX_PIXELS", 100)
     assert "128 x 128 pixels are too many" in explore_error(trained, "seeds", samples=["0/27"], scale=8)
 
 

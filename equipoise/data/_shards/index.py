@@ -34,7 +34,7 @@ ROWS, BLOCKS, NAMES, ABOUT, DAMAGED = "rows.bin", "blocks.npy", "names.bin", "ab
 ROW = np.dtype([("offset", "<u8"), ("size", "<u4"), ("label", "<i4")])
 FILES = "files"
 """Kind of an index of single files; others are .tar and .parquet."""
-MOST_HELD_OUT = 50_000
+MAX_HELD_OUT = 50_000
 """Largest number of images that are held out as a share: metrics need no more."""
 
 IndexRows = npt.NDArray[np.void]
@@ -83,10 +83,10 @@ class ShardIndex:
     def split_blocks(self, share: float) -> Blocks:
         """Return the blocks with the number of images of each that is held out: those of shards called valid, if any.
 
-        Otherwise about `share` of each block, at most MOST_HELD_OUT of all.
+        Otherwise about `share` of each block, at most MAX_HELD_OUT of all.
         """
         starts, sizes, valid = self.blocks[:, 2], self.blocks[:, 3], self.blocks[:, 4]
-        return Blocks(starts, sizes, sizes * valid if valid.any() else held_out_counts(sizes, share, MOST_HELD_OUT))
+        return Blocks(starts, sizes, sizes * valid if valid.any() else held_out_counts(sizes, share, MAX_HELD_OUT))
 
     def block_of(self, row: int) -> ShardBlock:
         """Return the block that contains a row."""

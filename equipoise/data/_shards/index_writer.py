@@ -21,7 +21,7 @@ RAW = np.dtype([*ROW.descr, ("folder", "<i4")])
 RAW_ROWS = "rows.raw"
 BUFFERED = 65_536
 """Number of rows that are written at once."""
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 """Largest number of classes; more different labels are texts or numbers of images."""
 MAX_LENGTH = 100
 """Largest length of a class name, in characters."""
@@ -40,7 +40,7 @@ class LabelNumbers:
         """Return the number of a label; -1 for none."""
         if not label or self.is_full:
             return -1
-        if len(label) > MAX_LENGTH or len(self.numbers) > MOST_CLASSES:
+        if len(label) > MAX_LENGTH or len(self.numbers) > MAX_CLASSES:
             self.is_full = True
         return self.numbers.setdefault(label, len(self.numbers))
 

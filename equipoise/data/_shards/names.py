@@ -12,7 +12,7 @@ from equipoise.core.files import COMPRESSED_TAR_ENDINGS, PARQUET_ENDINGS, ending
 from equipoise.core.printing import format_more, format_names, printable
 from equipoise.errors import DataError
 
-MOST_NAMES = 1_000_000
+MAX_NAMES = 1_000_000
 """Largest number of names that the braces of a pattern stand for."""
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -78,8 +78,8 @@ def _expand_braces(pattern: str) -> Iterator[str]:
     parts = BRACES.split(pattern)
     choices = [list(_choices(part)) if number % 2 else [part] for number, part in enumerate(parts)]
     for number, combination in enumerate(itertools.product(*choices)):
-        if number >= MOST_NAMES:
-            raise DataError(f"the pattern {printable(pattern)} stands for more than {MOST_NAMES:,} names; shorten it")
+        if number >= MAX_NAMES:
+            raise DataError(f"the pattern {printable(pattern)} stands for more than {MAX_NAMES:,} names; shorten it")
         yield "".join(combination)
 
 

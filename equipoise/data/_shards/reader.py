@@ -25,11 +25,11 @@ from equipoise.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_DAMAGED = 64
+MAX_DAMAGED = 64
 """Number of images in a row that may be damaged."""
 GROUPS_BYTES = 2**29
 """Memory for the row groups of Parquet files that are mixed, in bytes."""
-MOST_GROUPS = 16
+MAX_GROUPS = 16
 """Largest number of row groups that are mixed."""
 
 
@@ -76,8 +76,8 @@ class ShardReader:
             while isinstance(result, DataError):
                 attempt += 1
                 _report(stored, self.root, int(rows[place]), str(result))
-                if attempt > MOST_DAMAGED:
-                    raise DataError(f"{MOST_DAMAGED} images in a row cannot be used, such as {result}; see skipped.txt")
+                if attempt > MAX_DAMAGED:
+                    raise DataError(f"{MAX_DAMAGED} images in a row cannot be used, such as {result}; see skipped.txt")
                 rows[place] = order.rows(positions[place : place + 1], attempt)[0]
                 ((_, result),) = self._decode(stored, rows[place : place + 1])
             pixels[place] = result
@@ -112,7 +112,7 @@ def default_window(index: ShardIndex) -> int:
     """
     if index.kind != ".parquet":
         return len(index.blocks)
-    return max(1, min(MOST_GROUPS, GROUPS_BYTES // max(1, index.group_bytes)))
+    return max(1, min(MAX_GROUPS, GROUPS_BYTES // max(1, index.group_bytes)))
 
 
 @lru_cache(maxsize=16)

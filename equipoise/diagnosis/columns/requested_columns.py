@@ -16,7 +16,7 @@ from equipoise.errors import DataError, SettingError
 
 SIGNALS = tuple(field.name for field in fields(Signals) if field.name not in ("non_finite", "metrics"))
 DIRECTIONS: tuple[Better, ...] = ("lower", "higher")
-MOST_COLUMNS, MOST_LINES, LONGEST_LINE = 12, 2, 100
+MAX_COLUMNS, MAX_LINES, LONGEST_LINE = 12, 2, 100
 """How many columns and lines a message shows, and how many characters of a line."""
 
 
@@ -74,7 +74,7 @@ def _match_column(name: str, log: LogColumns) -> str:
         return folded[name.strip().casefold()]
     raise SettingError(
         f"there is no column '{printable(name)}' in the log; its columns are "
-        f"{format_names(_nearest_first(name, log.columns), most=MOST_COLUMNS)}"
+        f"{format_names(_nearest_first(name, log.columns), most=MAX_COLUMNS)}"
     )
 
 
@@ -93,8 +93,8 @@ def describe_unknown_columns(log: LogColumns, meanings: Mapping[str, Meaning], m
         return DataError(
             f"the log has no column of numbers besides its counters{_format_lines(log.examples)}; {NO_GUESS}"
         )
-    ranges = [f"{printable(name)} ({_format_range(name, measure)})" for name in names[:MOST_COLUMNS]]
-    more = f" and {len(names) - MOST_COLUMNS:,} more" if len(names) > MOST_COLUMNS else ""
+    ranges = [f"{printable(name)} ({_format_range(name, measure)})" for name in names[:MAX_COLUMNS]]
+    more = f" and {len(names) - MAX_COLUMNS:,} more" if len(names) > MAX_COLUMNS else ""
     guess = ",".join(f"{signal}={_quote(name)}" for signal, name in _guess_losses(meanings).items())
     remedy = f"name the losses with --columns, for example --columns {guess}" if guess else NO_GUESS
     return DataError(
@@ -138,6 +138,6 @@ def _format_range(name: str, measure: Measure) -> str:
 
 
 def _format_lines(examples: Sequence[str]) -> str:
-    lines = [printable(line.strip())[:LONGEST_LINE] for line in examples if line.strip()][:MOST_LINES]
+    lines = [printable(line.strip())[:LONGEST_LINE] for line in examples if line.strip()][:MAX_LINES]
     quoted = [f"'{line}'" for line in lines]
     return f"; lines such as {' and '.join(quoted)}" if lines else ""

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from equipoise.diagnosis.history import LEVEL_LEAST, LEVEL_SHARE, SignalHistory, SignalPoint
+from equipoise.diagnosis.history import LEVEL_SHARE, MIN_LEVEL_SPANS, SignalHistory, SignalPoint
 
 LN2 = math.log(2)
 
@@ -83,7 +83,7 @@ def is_present(history: SignalHistory, name: str) -> bool:
 
 
 def latest_values(
-    history: SignalHistory, name: str, share: float = LEVEL_SHARE, least: int = LEVEL_LEAST
+    history: SignalHistory, name: str, share: float = LEVEL_SHARE, least: int = MIN_LEVEL_SPANS
 ) -> list[float]:
     """Return the values of a signal over the last `share` of the run so far, at least `least`; [] if it has fewer."""
     if not is_present(history, name):
@@ -99,7 +99,7 @@ def level(history: SignalHistory, name: str) -> float | None:
 
 
 def stretch_start(
-    points: Sequence[SignalPoint], holds: Callable[[SignalPoint], bool], least: int = LEVEL_LEAST
+    points: Sequence[SignalPoint], holds: Callable[[SignalPoint], bool], least: int = MIN_LEVEL_SPANS
 ) -> int | None:
     """Return the step since which `holds` is true of the points, apart from single exceptions; None if it is not now.
 

@@ -22,9 +22,9 @@ from equipoise.diagnosis.criteria.metric_range import (
 )
 from equipoise.diagnosis.history import MetricPoint, MetricRecord, SignalHistory
 
-LEAST_SCORE = 0.05
+MIN_SCORE = 0.05
 """Values of a metric where higher is better are raised to at least this before ratios are computed."""
-LEAST_VALUE = 1e-300
+MIN_VALUE = 1e-300
 """Smallest value of a metric where lower is better, so that its logarithm exists."""
 NOISE_FACTOR = 5
 """A kernel distance to 1,000 digits has a standard error of about 0.003 near 0. The default recipe's first value is
@@ -66,7 +66,7 @@ class _Analysis(NamedTuple):
 
 _analyses: dict[tuple[str, int], _Analysis] = {}
 """Latest analyses by name of the metric and identity of the values: five detectors need the same one at a reading."""
-MOST_ANALYSES = 16
+MAX_ANALYSES = 16
 
 
 def _analyse(name: str, record: MetricRecord) -> _Analysis:
@@ -81,7 +81,7 @@ def _analyse(name: str, record: MetricRecord) -> _Analysis:
     possible = [point for point in points if low <= point.value <= high and math.isfinite(point.value)]
     costs = _costs(name, record.better, record.first.value, [point.value for point in possible])
     measurements = tuple(map(MetricCost, [point.step for point in possible], costs))
-    if len(_analyses) >= MOST_ANALYSES:
+    if len(_analyses) >= MAX_ANALYSES:
         _analyses.clear()
     _analyses[key] = _Analysis(record.values, measurements, baseline_of(measurements) if measurements else None)
     return _analyses[key]
@@ -100,9 +100,9 @@ def quality_reached(name: str, record: MetricRecord) -> "Baseline | None":
 def _costs(name: str, better: str, first: float, values: Sequence[float]) -> list[float]:
     """Return the logarithms of values; kernel distances count as at least a fifth of the first value."""
     if better == "higher":
-        return [-math.log(value if value > LEAST_SCORE else LEAST_SCORE) for value in values]
+        return [-math.log(value if value > MIN_SCORE else MIN_SCORE) for value in values]
     floor = abs(first) / NOISE_FACTOR if is_kernel_distance(name) and math.isfinite(first) else 0.0
-    floor = max(floor, LEAST_VALUE)
+    floor = max(floor, MIN_VALUE)
     return [math.log(value if value > floor else floor) for value in values]
 
 

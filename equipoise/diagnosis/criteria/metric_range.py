@@ -4,10 +4,10 @@ import math
 import re
 from functools import lru_cache
 
-MOST_FID = 1e4
+MAX_FID = 1e4
 """Largest credible FID. Inception's 2,048 features are means of rectified activations and mostly below 1; 10,000 is
 reached only if each of them is off by more than 2. Pure noise has 300 to 500."""
-LEAST_FID = 0.01
+MIN_FID = 0.01
 """Smallest credible FID. Its means alone differ by tr(Σ)(1/N + 1/M) for two samples of reals, with tr(Σ) near 200 about
 0.008 for N = M = 50,000; with the covariances it is near 1 (bias: Chong and Forsyth 2020; Bińkowski 2018)."""
 CLASSES = 1000
@@ -32,7 +32,7 @@ def possible_range(name: str) -> tuple[float, float]:
     if "std" in words or "deviation" in words:
         return -math.inf, math.inf
     if "fid" in words:
-        return LEAST_FID, MOST_FID
+        return MIN_FID, MAX_FID
     if {"fd", "swd", "lpips"} & set(words):
         return 0.0, math.inf
     if {"precision", "recall"} & set(words):

@@ -14,7 +14,7 @@ from equipoise.diagnosis.logs.log_columns import Column
 Rows = npt.NDArray[np.int64]
 _Values = npt.NDArray[np.float64]
 
-MOST_DECIMALS = 8
+MAX_DECIMALS = 8
 """Largest number of decimals that is tried for 32-bit integers."""
 _LIMIT = 2**31 - 1
 FIRST_CAPACITY = 8
@@ -87,7 +87,7 @@ class PackedValues:
 
 def _count_decimals(values: _Values) -> int | None:
     """Return the smallest number of decimals with which values are exact as integers; None if there is none."""
-    return next((count for count in range(MOST_DECIMALS + 1) if _pack(values, count) is not None), None)
+    return next((count for count in range(MAX_DECIMALS + 1) if _pack(values, count) is not None), None)
 
 
 def _pack(values: _Values, decimals: int) -> npt.NDArray[np.int32] | None:

@@ -16,7 +16,7 @@ from equipoise.diagnosis.parsing.line_parser import parse_line
 
 SAMPLE_LINES = 200
 """Number of lines by which JSON lines are recognised."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """Share of the lines that hold a record, from which a text is JSON lines with other output in between."""
 BLOCK_LINES = 5_000
 """Number of lines that are parsed at once, which takes half of the time of single lines."""
@@ -37,7 +37,7 @@ def are_json_lines(head: str) -> bool:
     if not lines or "{" not in head[:10_000]:
         return False
     records = sum(_parse_line(line) is not None for line in lines)
-    return records > max(1, LEAST_SHARE * len(lines))
+    return records > max(1, MIN_SHARE * len(lines))
 
 
 def _parse_line(line: str) -> JSONRecord | None:

@@ -49,9 +49,9 @@ _COLON = re.compile(r"\s*:\s*[\[({]*\s*$")
 _BRACKETED = re.compile(r"(?:^|[\s,;\])])\[([^\W\d][\w./ -]*)\]$")
 """A name in brackets: "[l_gen] 1.938"."""
 _WITHIN = re.compile(r"(?<=\w) \([\w. ]+\) $")
-MOST_WITHIN = 24
+MAX_BRACKET_LENGTH = 24
 """A bracket within a name, "discr (scale 0.5) loss", and its largest number of characters."""
-MOST_WORDS, MOST_HEADING_WORDS = 6, 3
+MAX_WORDS, MAX_HEADING_WORDS = 6, 3
 _END_OF_HEADING = re.compile(r"[;|\]}]")
 _LAST_WORD = re.compile(r"[\s/(.]")
 _ALIGNED_WORD = re.compile(r"([^\W\d]\w*) {2,}$")
@@ -106,14 +106,14 @@ def find_name(line: str, content: int, start: int, end: int, heading: str) -> Nu
 def _phrase(text: str, after_number: bool, explicit: bool, heading: str) -> NumberName:
     """Return the name at the end of a text; `after_number`: its first word may be the unit of another number."""
     text = text[-LONGEST_NAME:]
-    words, before = _last_words(text, MOST_WORDS)
+    words, before = _last_words(text, MAX_WORDS)
     if not words:
         return NumberName("", explicit, heading)
     while after_number and len(words) > 1 and words[0].lower() in UNIT_WORDS and not before.strip():
         del words[0]
     name = _select_words(words, explicit)
     if colon := _COLON.search(before):
-        heading = " ".join(_last_words(before[: colon.start()], MOST_HEADING_WORDS)[0])
+        heading = " ".join(_last_words(before[: colon.start()], MAX_HEADING_WORDS)[0])
     elif _END_OF_HEADING.search(before):
         heading = ""
     elif name.lower() in _GENERIC and (aligned := _ALIGNED_WORD.search(before)):
@@ -129,7 +129,7 @@ def _last_words(text: str, most: int) -> tuple[list[str], str]:
     end = start = suffix.start() if suffix else len(text)
     words: list[str] = []
     for word in reversed(list(_WORD.finditer(text, 0, end))):
-        if words and len(words) < most and (bracket := _WITHIN.search(text, max(0, start - MOST_WITHIN), start)):
+        if words and len(words) < most and (bracket := _WITHIN.search(text, max(0, start - MAX_BRACKET_LENGTH), start)):
             words.insert(0, bracket[0].strip())
             start = bracket.start() + 1
         if word.end() > start:  # in that bracket

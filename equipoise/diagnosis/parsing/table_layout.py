@@ -15,7 +15,7 @@ HEADER_LINES = 50
 """Number of lines among which the header is searched."""
 SAMPLE_ROWS = 20
 """Number of rows below the header that are compared with it."""
-LEAST_SHARE = 0.6
+MIN_SHARE = 0.6
 """Share of these rows that have the cells of the header, most of them numbers."""
 MAX_COLUMNS = 2000
 LONG_NAMES = ("tag", "metric", "name", "key", "variable")
@@ -98,7 +98,7 @@ def _layout_at(lines: Sequence[str], index: int, separator: str) -> LogTableLayo
     rows = [row for row in _rows_below(lines, index + 1, separator, starts) if row != header]
     width = _row_width(rows, len(header))
     numeric = sum(width is not None and _is_row(row, width) for row in rows)
-    if width is None or numeric < max(1, LEAST_SHARE * len(rows)):
+    if width is None or numeric < max(1, MIN_SHARE * len(rows)):
         return None
     if width == 2 and separator in "| " and not any(parse_cell(row[0], True) is not None for row in rows):
         return None  # blocks of lines with a name and a number, such as "| d_loss | 0.69 |"
@@ -115,7 +115,7 @@ def _without_header(lines: Sequence[str], fewest: int) -> LogTableLayout | None:
         rows = list(_rows_below(lines, 0, separator))
         width = len(rows[0]) if rows else 0
         numbers = sum(len(row) == width and all(parse_cell(cell, True) is not None for cell in row) for row in rows)
-        if fewest <= width <= MAX_COLUMNS and len(rows) > 1 and numbers >= LEAST_SHARE * len(rows):
+        if fewest <= width <= MAX_COLUMNS and len(rows) > 1 and numbers >= MIN_SHARE * len(rows):
             names = tuple(f"#{position + 1}" for position in range(width))
             layout = LogTableLayout(separator, names, [], 0, examples=tuple(lines[:3]))
             return replace(layout, decimal_comma=_has_decimal_commas(rows, separator))
@@ -159,7 +159,7 @@ def _rows_below(lines: Sequence[str], start: int, separator: str, starts: tuple[
 def _row_width(rows: Sequence[Sequence[str]], names: int) -> int | None:
     """Return the number of cells in a row: that of the names, or one more where an index has no name."""
     for width in (names, names + 1):
-        if rows and sum(len(row) == width for row in rows) >= LEAST_SHARE * len(rows):
+        if rows and sum(len(row) == width for row in rows) >= MIN_SHARE * len(rows):
             return width
     return None
 

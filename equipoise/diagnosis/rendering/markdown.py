@@ -20,7 +20,7 @@ from equipoise.diagnosis.rendering.summary import (
     describe_verdict,
     worst_verdict,
 )
-from equipoise.diagnosis.rendering.terminal_text import MOST_NAMES, change_numbers, unique_changes, with_sources
+from equipoise.diagnosis.rendering.terminal_text import MAX_NAMES, change_numbers, unique_changes, with_sources
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
@@ -57,8 +57,8 @@ def _game(entry: LogDiagnosis, changes: Sequence[CodeChange]) -> Iterator[str]:
     yield f"- read: {format_count(result.readings, 'reading')} up to {entry.unit} {result.step:,}"
     for kind, names in entry.columns.items():
         if names:
-            shown = ", ".join(code_span(with_sources(entry, name)) for name in names[:MOST_NAMES])
-            yield f"- {kind}: {shown}{format_more(len(names) - MOST_NAMES)}"
+            shown = ", ".join(code_span(with_sources(entry, name)) for name in names[:MAX_NAMES])
+            yield f"- {kind}: {shown}{format_more(len(names) - MAX_NAMES)}"
     yield from (f"- {escape(text)}" for text in (*entry.notes, entry.order, *describe_best(entry)) if text)
     yield ""
     episodes = by_importance(result.episodes)

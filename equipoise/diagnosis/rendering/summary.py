@@ -21,7 +21,7 @@ VERDICTS = ("diverged", "unhealthy", "unknown", "healthy")
 """Verdicts from the worst to the best."""
 RUN_FORM = "a run"
 """Form of the log of a run of this package, whose settings are knobs."""
-MOST_DIGITS = 9
+MAX_DIGITS = 9
 """Largest number of digits of a value that is written without an exponent."""
 SHARES = ("won_for", "constant_for", "share_of_run_since")
 """Numbers of the evidence that are shares of the run or of its readings."""
@@ -209,8 +209,8 @@ def describe_reading(entry: LogDiagnosis) -> str:
 
 
 def format_value(value: float) -> str:
-    """Format a number with four digits; up to MOST_DIGITS digits without an exponent."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 10**MOST_DIGITS else f"{value:.4g}"
+    """Format a number with four digits; up to MAX_DIGITS digits without an exponent."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 10**MAX_DIGITS else f"{value:.4g}"
 
 
 def _json_number(value: float) -> float | str:

@@ -23,7 +23,7 @@ from equipoise.diagnosis.rendering.summary import (
 from equipoise.diagnosis.symptom import CodeChange
 from equipoise.diagnosis.symptoms import SYMPTOMS
 
-MOST_NAMES = 12
+MAX_NAMES = 12
 """Largest number of columns that a line names; the others are counted."""
 NARROWEST, WIDEST = 50, 110
 """Widths between which lines are wrapped."""
@@ -84,7 +84,7 @@ def _facts(entry: LogDiagnosis) -> Iterator[str]:
     """Yield what was read: columns, notes, and the best values."""
     for kind, names in entry.columns.items():
         if names:
-            yield f"{kind}: {format_names([with_sources(entry, name) for name in names], MOST_NAMES)}"
+            yield f"{kind}: {format_names([with_sources(entry, name) for name in names], MAX_NAMES)}"
     yield from (f"note: {note}" for note in (*entry.notes, *([entry.order] if entry.order else [])))
     yield from describe_best(entry)
 

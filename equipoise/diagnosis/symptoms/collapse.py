@@ -59,7 +59,7 @@ WORST = 3.0
 """Ratio value / best at which the severity is 1; collapsed runs of the field logs end at 2.8 to 5."""
 COLLAPSE_RATIO = SeverityScale(COLLAPSE_CRITERIA.small, COLLAPSE_CRITERIA.large, WORST)
 """Ratio value / best of a metric; 1 is as good as the best so far."""
-LEAST_SEVERITY = 0.6
+MIN_SEVERITY = 0.6
 
 
 def detect_collapse(history: SignalHistory, criteria: CollapseCriteria = COLLAPSE_CRITERIA) -> Detection | None:
@@ -86,7 +86,7 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
         return None
     ratio = math.exp(measurements[-1].cost - min(cost for _, cost in measurements))
     twice = loss.ratio(2) if loss else ratio
-    severity = max(LEAST_SEVERITY, COLLAPSE_RATIO.severity(min(ratio, twice, WORST)) or 0.0)
+    severity = max(MIN_SEVERITY, COLLAPSE_RATIO.severity(min(ratio, twice, WORST)) or 0.0)
     confidence = 0.7 if loss is None else 0.9 if len(loss.tail) > 1 and twice >= criteria.large else 0.8
     evidence = {name: metric.values[-1].value, f"{name}_at_best": metric.best.value}
     losses = win_evidence(history, won_share(history), loss_jump(history))

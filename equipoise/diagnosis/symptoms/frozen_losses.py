@@ -28,7 +28,7 @@ CLIP_READINGS = 10
 """The same for the value of a clip, which no loss has by chance."""
 PINNED_SHARE = 0.1
 """Smallest share of the readings so far that have this value at the end."""
-LEAST_DIGITS = 3
+MIN_DIGITS = 3
 """Smallest number of significant digits that must be the same, as far as the other losses show how many are printed."""
 HELD_SHARE = 0.5
 """Share of equal neighbours before, from which a column is taken as one that repeats its last value."""
@@ -109,7 +109,7 @@ def _pinned(history: SignalHistory, name: str) -> Detection | None:
     least = PINNED_READINGS if probability is None else CLIP_READINGS
     if length < max(least, PINNED_SHARE * total) or value == 0:
         return _often_at_clip(history, name)
-    if probability is None and (_digits(history, value) < LEAST_DIGITS or _is_held(points[:start], name)):
+    if probability is None and (_digits(history, value) < MIN_DIGITS or _is_held(points[:start], name)):
         return None
     if start == 0 and _is_chance(name, value):
         return None  # the symptom never_learned

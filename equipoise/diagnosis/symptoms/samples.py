@@ -20,7 +20,7 @@ from equipoise.diagnosis.code_changes import (
 )
 from equipoise.diagnosis.criteria.loss_values import latest_values, level, stretch_start
 from equipoise.diagnosis.criteria.metric_quality import quality_since_best
-from equipoise.diagnosis.history import LEVEL_LEAST, SignalHistory
+from equipoise.diagnosis.history import MIN_LEVEL_SPANS, SignalHistory
 from equipoise.diagnosis.symptom import HINT, MILD, Detection, Repair, SeverityScale, Symptom
 
 DIVERSITY = SeverityScale(0.5, 0.3, 0.1)
@@ -108,8 +108,8 @@ def detect_runaway_signs(history: SignalHistory) -> Detection | None:
     if sign is None or severity is None:
         return None
     p = latest_values(history, "augment_p", share=1.0)
-    is_adapting = bool(p) and 0 < p[-1] <= AUGMENTATION_LEFT and p[-1] > p[-LEVEL_LEAST] and sign < max(signs)
-    has_fallen = is_adapting and statistics.fmean(signs[-5:]) < statistics.fmean(signs[-LEVEL_LEAST:-5])
+    is_adapting = bool(p) and 0 < p[-1] <= AUGMENTATION_LEFT and p[-1] > p[-MIN_LEVEL_SPANS] and sign < max(signs)
+    has_fallen = is_adapting and statistics.fmean(signs[-5:]) < statistics.fmean(signs[-MIN_LEVEL_SPANS:-5])
     evidence = {"sign_real": sign} | {name: value for name in names if (value := level(history, name)) is not None}
     points = [point for point in (*history.spans, *history.filling) if "sign_real" in point.values]
     since = stretch_start(points, lambda point: point.values["sign_real"] >= RUNAWAY_SIGN.mild)

@@ -34,7 +34,7 @@ the loss from its lowest to its highest value. Smaller cycles are those of the d
 EXPLOSION = 1e4
 """A loss this many times larger than usual has left every scale that a learning rate is chosen for, and soon that of
 float16, whose largest number is 65,504."""
-LEAST_USUAL = 0.1
+MIN_USUAL = 0.1
 """Smallest usual size: a loss near 0 may rise to any multiple, for instance to 100, the clip of torch.nn.BCELoss."""
 READINGS_BEFORE = 4
 """Number of readings before a drop whose median is the rank before it."""
@@ -65,12 +65,12 @@ def _exploded(history: SignalHistory) -> Detection | None:
         return None
     for name in ("loss_d", "loss_g"):
         latest = history.last(name, 3)
-        if not latest or min(map(abs, latest)) < EXPLOSION * LEAST_USUAL:
+        if not latest or min(map(abs, latest)) < EXPLOSION * MIN_USUAL:
             continue
         values = [abs(value) for value in history.values(name)]
         if len(values) < 20:
             continue
-        usual = max(min(statistics.median(values), statistics.median(values[:5])), LEAST_USUAL)
+        usual = max(min(statistics.median(values), statistics.median(values[:5])), MIN_USUAL)
         if min(map(abs, latest)) >= EXPLOSION * usual:
             points = [point for point in (*history.recent, *history.spans) if name in point.values]
             first = min(point.step for point in points if abs(point.values[name]) >= EXPLOSION * usual)

@@ -13,7 +13,7 @@ import { choice } from "./inputs.js";
 /** @typedef {{settings: {name: string, values: Record<string, unknown>}[], samples: {step: number}[], same_latents: boolean}} Comparison */
 
 const FAVOURITES = ["rank_train_fake", "rank_train_held_out", "probability_fake"];
-const MOST_CHARTS = 4;
+const MAX_CHARTS = 4;
 const SAMPLES = 36;
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
@@ -88,7 +88,7 @@ function overlaid(ids, details) {
   const metrics = names.filter((name) => infos.get(name)?.group === "metric");
   const totals = names.filter((name) => /total/.test(name));
   const shown = new Set([...metrics.slice(0, 2), ...FAVOURITES.flatMap((name) => names.filter((other) => other.endsWith(name))),
-    ...totals].slice(0, MOST_CHARTS));
+    ...totals].slice(0, MAX_CHARTS));
   const clock = new Clock();
   /** @type {Map<string, Chart>} */
   const charts = new Map();

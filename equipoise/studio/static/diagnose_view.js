@@ -20,7 +20,7 @@ import { choice, debounce, dropZone } from "./inputs.js";
  */
 /** @typedef {{verdict: string, summary: string, findings: LogFinding[], notes: string[], missing: string[]}} Diagnosis */
 
-const MOST_BYTES = 20 * 2 ** 20;
+const MAX_BYTES = 20 * 2 ** 20;
 
 /** @param {HTMLElement} root */
 export async function mount(root) {
@@ -30,7 +30,7 @@ export async function mount(root) {
     { rows: 6, spellcheck: "false", placeholder: "step 100  loss_D 0.41  loss_G 2.93 …", oninput: () => { name = ""; later(); } });
   const diagnose = latest(async (/** @type {Blob | string} */ log, signal) => {
     if ((log instanceof Blob ? log.size
-      : log.length) > MOST_BYTES) throw new Error("The log is larger than 20 MB: use equipoise diagnose LOG in a terminal.");
+      : log.length) > MAX_BYTES) throw new Error("The log is larger than 20 MB: use equipoise diagnose LOG in a terminal.");
     fill(result, h("p", { class: "muted", "aria-busy": "true" }, "Reading…"));
     const response = await request(`/api/diagnose${name && `?name=${encodeURIComponent(name)}`}`,
       { method: "POST", body: log, headers: { "Content-Type": "application/octet-stream" }, signal });

@@ -28,7 +28,7 @@ import { debounce, dropZone } from "./inputs.js";
  * body null: nothing to request; shown: called after a picture, a choice or a mark */
 /** @typedef {{name: string, prompt: string, settings: Values}} Entry a sample, with all that decides its picture */
 
-const MOST_COLLECTED = 32;
+const MAX_COLLECTED = 32;
 const CLIENT = String(Math.random()).slice(2);
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
@@ -227,7 +227,7 @@ export class ExploreView {
 
   /** @param {Entry[]} entries those of loaded files end with the explorer */
   keep(entries) {
-    this.entries = entries.slice(-MOST_COLLECTED);
+    this.entries = entries.slice(-MAX_COLLECTED);
     localStorage.setItem(`shelf ${this.id}`, JSON.stringify(this.entries.filter(({ name }) => name.includes("/"))));
     this.drawShelf();
   }
