@@ -134,29 +134,49 @@ class DenoisingProcess:
 
 @dataclass(frozen=True, slots=True)
 class Model(Generic[K]):
-    """A model, ready to train and to sample.
+    """A model, ready to train and to sample. Optional parts that a model does not have are None.
 
-    `knobs`: published values. `turnable`: names of the knobs that have an effect. `optimizer(network, moment)`:
-    settings of the optimizer of a network. `latent(count, generator, truncation)`: latents (count, ...).
-    `generate(networks, latent, condition, sampling)`: samples (N, ...); `condition`: labels (N,) int64 if `num_classes`
-    is above 0, captions (N, T) int64 if `captions` says how they are written, inputs (N, ...) if `source` is a shape,
-    else None. `samplings`: the fields of `sampling` that act. `styles`: the space W+, if the generator has one.
-    `logits(networks, batch, moment)`: logits of the discriminator for real samples, or None while it is switched off by
-    knobs; None for a model without discriminator. `glance`: how to sample during training, where samples must be cheap.
-    `denoising`: how a diffusion model samples. `memory`: initial buffers. `averaged`: networks with a running average,
-    which samples are generated from. `source`: shape of an input of an image-to-image model. `multiple`: inputs whose
-    height and width are other multiples of this give samples of their size; None: `source` is the only size. `scale`:
-    sides of samples divided by those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns
-    that direction too. `mixed_precision`: False if low precision would harm the samples. `probability`: maps logits to
-    D(x), if they are log-odds. `ideal(knobs)`: the discriminator's adversarial loss for fakes that are distributed like
-    the reals. `vocabulary`: the words of text. `log_likelihood(networks, samples)`: (N,) in nats. `adversarial_start`:
-    first step of adversarial training, after pre-training. `frozen`: networks that no phase updates, by digest of their
-    weights; they are in evaluation mode and not in checkpoints. `inherits`: networks, or parts of them such as
-    "discriminator.denoiser", by the network of the run to start from whose averaged weights they start with; a model
-    with any is not trained without such a run. `measured_at`: shares of a run, ascending, at which a step is timed to
-    plan the run; its cost is the mean. More than one for networks that grow. `generate_transformed(networks, latent,
-    condition, matrix)`: samples (N, ...), not limited to their range, of scenes that a matrix (3, 3) moves or rotates,
-    if the generator can do that; see :mod:`equipoise.core.equivariance`.
+    Training:
+
+    - `phases`: the updates of a step, in this order.
+    - `knobs`: published values; `turnable`: names of those that have an effect.
+    - `optimizer(network, moment)`: settings of the optimizer of a network.
+    - `memory`: initial buffers.
+    - `averaged`: networks with a running average, which samples are generated from.
+    - `mixed_precision`: False if low precision would harm the samples.
+    - `adversarial_start`: first step of adversarial training, after pre-training.
+    - `measured_at`: shares of a run, ascending, at which a step is timed to plan the run; its cost is the mean. More
+      than one for networks that grow.
+
+    Networks of other runs:
+
+    - `inherits`: networks, or parts of them such as "discriminator.denoiser", by the network of the run to start from,
+      whose averaged weights they start with. A model with any is not trained without such a run.
+    - `frozen`: networks that no phase updates, by digest of their weights; they are in evaluation mode and not in
+      checkpoints.
+
+    Observation:
+
+    - `logits(networks, batch, moment)`: logits of the discriminator for real samples, or None while it is switched off
+      by knobs.
+    - `probability`: maps logits to D(x), if they are log-odds.
+    - `ideal(knobs)`: the discriminator's adversarial loss for fakes that are distributed like the reals.
+    - `preview_sampling`: how to sample during training, where samples must be cheap.
+
+    Samples:
+
+    - `latent(count, generator, truncation)`: latents (count, ...).
+    - `generate(networks, latent, condition, sampling)`: samples (N, ...). `condition`: labels (N,) int64 if
+      `num_classes` is above 0, captions (N, T) int64 if `captions` says how they are written, inputs (N, ...) if
+      `source` is a shape, else None. `samplings`: the fields of `sampling` that act.
+    - `source`: shape of an input of an image-to-image model. `multiple`: inputs whose height and width are other
+      multiples of this give samples of their size; None: `source` is the only size. `scale`: sides of samples divided
+      by those of inputs. `reverse(networks, samples)`: inputs from samples, if the model learns that direction too.
+    - `vocabulary`: the words of text. `log_likelihood(networks, samples)`: (N,) in nats.
+    - `denoising`: how a diffusion model samples.
+    - `styles`: the space W+ of the generator.
+    - `generate_transformed(networks, latent, condition, matrix)`: samples (N, ...), not limited to their range, of
+      scenes that a matrix (3, 3) moves or rotates; see :mod:`equipoise.core.equivariance`.
     """
 
     name: str
@@ -183,7 +203,7 @@ class Model(Generic[K]):
     log_likelihood: Callable[[Networks, Tensor], Tensor] | None = None
     adversarial_start: int = 0
     samplings: frozenset[str] = frozenset({"truncation"})
-    glance: Sampling = DEFAULT_SAMPLING
+    preview_sampling: Sampling = DEFAULT_SAMPLING
     denoising: DenoisingProcess | None = None
     styles: StyleSpace | None = None
     frozen: Mapping[str, str] = field(default_factory=dict)

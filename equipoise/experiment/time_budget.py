@@ -68,7 +68,7 @@ def _with_steps(experiment: Experiment, training: Training, steps: int, smallest
     every = experiment.evaluate_every
     if every is None and training.evaluation is not None:
         every = max(1, steps // EVALUATIONS, smallest)
-    evaluations = training.state.model.glance.steps or 0
+    evaluations = training.state.model.preview_sampling.steps or 0
     sample_every = experiment.sample_every or max(default_sample_every(steps), STEPS_PER_EVALUATION * evaluations)
     return dataclasses.replace(experiment, steps=steps, sample_every=sample_every, evaluate_every=every)
 

@@ -143,6 +143,6 @@ def denoising_model(
         logits=None,
         num_classes=classes,
         samplings=frozenset({"steps", "sampler", *(["guidance"] if classes and options.label_dropout else [])}),
-        glance=Sampling(steps=options.preview_steps, sampler="dpm_2m"),
+        preview_sampling=Sampling(steps=options.preview_steps, sampler="dpm_2m"),
         denoising=DenoisingProcess(phases.denoise, phases.sampler, phases.levels),
     )

@@ -71,7 +71,7 @@ def generate_samples(
 ) -> Tensor:
     """Generate samples with the averaged generator: (N, ...) float32 on the CPU, for latents and labels (N, ...).
 
-    They are sampled as at a glance: `Model.glance`.
+    They are sampled with `Model.preview_sampling`.
     """
     parts = []
     with evaluation_mode(state.sampling_networks.values()), autocast(state.precision, state.device):
@@ -79,7 +79,7 @@ def generate_samples(
             rows = slice(start, start + batch_size)
             labels = None if condition is None else condition[rows].to(state.device)
             samples = state.model.generate(
-                state.sampling_networks, latents[rows].to(state.device), labels, state.model.glance
+                state.sampling_networks, latents[rows].to(state.device), labels, state.model.preview_sampling
             )
             parts.append(samples.float().cpu())
     return torch.cat(parts)

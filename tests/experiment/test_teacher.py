@@ -78,7 +78,7 @@ def test_student_starts_as_its_teacher_to_the_bit(teacher: Path) -> None:
     with torch.no_grad():
         expected = model.networks["teacher"](2.5 * latent, sigma, labels).clamp(-1, 1)
         for networks in (model.networks, training.state.sampling_networks):
-            assert torch.equal(model.generate(networks, latent, labels, model.glance), expected)
+            assert torch.equal(model.generate(networks, latent, labels, model.preview_sampling), expected)
 
 
 def test_checkpoints_contain_no_teacher_and_samples_need_none(teacher: Path, tmp_path: Path) -> None:

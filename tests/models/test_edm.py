@@ -137,7 +137,7 @@ def test_steps_are_evaluations(trainer) -> None:
         (Sampling(steps=7, sampler="heun"), 7),
         (Sampling(steps=3, guidance=2.0), 3),
         (DEFAULT_SAMPLING, EDM().sampling_steps),
-        (model.glance, EDM().preview_steps),
+        (model.preview_sampling, EDM().preview_steps),
     ):
         calls.clear()
         model.generate(model.networks, latent, LABELS[:2], sampling)
