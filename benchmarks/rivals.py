@@ -23,7 +23,7 @@ from pathlib import Path
 from _results import HERE, ROOT, commit, machine, today, write
 
 from equipoise.comparison import cost_figures, model_tables, page, results, run_checks, tables
-from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
+from equipoise.comparison.claims import EvaluatedClaim, describe_decisions, evaluate_claims
 from equipoise.comparison.conclusions import describe_scope
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.job_calls import PRELOADED_MODULES
@@ -141,7 +141,7 @@ def write_page(study: Study) -> None:
         raise SystemExit(f"no seed has been run by all arms; run: python benchmarks/rivals.py run --plan {study.name}")
     blocks = study.stored_blocks()
     study.cost_figure.write_bytes(cost_figures.plot_sampling_cost(plan, blocks))
-    claims = test_claims(plan, blocks)
+    claims = evaluate_claims(plan, blocks)
     count = {task: sum(block[plan.baseline].task == task for block in blocks) for task in plan.tasks}
     seeds = ", ".join(f"{task} {number} of {len(plan.seeds)}" for task, number in count.items())
     budget = "tasks and seeds, and the CPU seconds of training that the plan says"
@@ -187,10 +187,10 @@ def measured_tables(plan: ComparisonPlan, runs: Sequence[RunResult], blocks: Seq
     return [part.markdown() for part in parts]
 
 
-def section(tested: TestedClaim) -> str:
+def section(evaluated: EvaluatedClaim) -> str:
     """Return a claim, its verdict and the table of its pairs as Markdown."""
-    heading, _, table = model_tables.claim_table(tested).markdown().partition("\n\n")
-    return f"{heading}\n\n{tested.claim.text} **{tested.verdict}**\n\n{table}"
+    heading, _, table = model_tables.claim_table(evaluated).markdown().partition("\n\n")
+    return f"{heading}\n\n{evaluated.claim.text} **{evaluated.verdict}**\n\n{table}"
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ class PairOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class TestedClaim:
+class EvaluatedClaim:
     """A claim with its measure and the outcome for each pair of arms in each setting."""
 
     claim: Claim
@@ -123,15 +123,15 @@ def check_measures(plan: ComparisonPlan) -> None:
                 raise UnknownNameError("measure", claim.measure, known, f"of task '{name}', in claim {number}")
 
 
-def test_claims(plan: ComparisonPlan, blocks: Sequence[Block]) -> list[TestedClaim]:
+def evaluate_claims(plan: ComparisonPlan, blocks: Sequence[Block]) -> list[EvaluatedClaim]:
     """Test every claim of a plan on the seeds that all arms have run."""
     failed = failed_runs(plan, blocks) if blocks else frozenset()
     return [_test(plan, claim, blocks, failed) for claim in plan.claims]
 
 
-def describe_decisions(claims: Sequence[TestedClaim]) -> str:
+def describe_decisions(claims: Sequence[EvaluatedClaim]) -> str:
     """Say how claims are decided, and how many of the comparisons would be by chance."""
-    count = sum(pair.outcome != "not measured" for tested in claims for pair in tested.pairs)
+    count = sum(pair.outcome != "not measured" for evaluated in claims for pair in evaluated.pairs)
     return (
         "A comparison is decided by its 95 % interval, without a correction for the number of comparisons: if nothing "
         f"differed, about {count / 20:.0f} of these {count} would be decided by chance."
@@ -161,13 +161,13 @@ def find_measure(name: str, failed: frozenset[str]) -> RunMeasure:
     return RunMeasure(name, better, plain == "ppl", value, aggregate.UNIT if plain in SHARES else bounds)
 
 
-def _test(plan: ComparisonPlan, claim: Claim, blocks: Sequence[Block], failed: frozenset[str]) -> TestedClaim:
+def _test(plan: ComparisonPlan, claim: Claim, blocks: Sequence[Block], failed: frozenset[str]) -> EvaluatedClaim:
     measure = find_measure(claim.measure, failed)
     pairs: list[PairOutcome] = []
     for setting, group in blocks_by_setting(blocks).items():
         if next(iter(group[0].values())).task in (claim.tasks or plan.tasks):
             pairs += _test_setting(claim, measure, setting, group)
-    return TestedClaim(claim, measure, tuple(pairs))
+    return EvaluatedClaim(claim, measure, tuple(pairs))
 
 
 def _test_setting(claim: Claim, measure: RunMeasure, setting: str, group: Sequence[Block]) -> Iterator[PairOutcome]:

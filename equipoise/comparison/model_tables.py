@@ -6,7 +6,7 @@ from statistics import fmean, median, stdev
 
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import IntervalEstimate, ScoresBySetting
-from equipoise.comparison.claims import PairOutcome, TestedClaim
+from equipoise.comparison.claims import EvaluatedClaim, PairOutcome
 from equipoise.comparison.conclusions import format_estimate
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.results import RunResult
@@ -79,23 +79,23 @@ def cost_table(plan: ComparisonPlan, blocks: Sequence[Block], failed: frozenset[
     return ReportTable("Cost, quality and stability of each arm", headings, tuple(rows))
 
 
-def claims_table(claims: Sequence[TestedClaim]) -> ReportTable:
+def claims_table(claims: Sequence[EvaluatedClaim]) -> ReportTable:
     """Tabulate all claims with their verdicts."""
-    rows = tuple((tested.claim.aspect, tested.claim.text, tested.verdict) for tested in claims)
+    rows = tuple((evaluated.claim.aspect, evaluated.claim.text, evaluated.verdict) for evaluated in claims)
     return ReportTable("Claims", ("aspect", "claim", "on these runs"), rows)
 
 
-def claim_table(tested: TestedClaim) -> ReportTable:
+def claim_table(evaluated: EvaluatedClaim) -> ReportTable:
     """Tabulate the outcome of one claim, pair by pair."""
-    rows = tuple(_claim_row(tested, pair) for pair in tested.pairs)
+    rows = tuple(_claim_row(evaluated, pair) for pair in evaluated.pairs)
     headings = (
-        *("setting", "arm", tested.measure.label, "compared with", "value of that"),
-        *("ratio" if tested.measure.is_ratio else "difference", "seeds", "the claim"),
+        *("setting", "arm", evaluated.measure.label, "compared with", "value of that"),
+        *("ratio" if evaluated.measure.is_ratio else "difference", "seeds", "the claim"),
     )
-    return ReportTable(tested.claim.aspect, headings, rows)
+    return ReportTable(evaluated.claim.aspect, headings, rows)
 
 
-def _claim_row(tested: TestedClaim, pair: PairOutcome) -> tuple[str, ...]:
+def _claim_row(evaluated: EvaluatedClaim, pair: PairOutcome) -> tuple[str, ...]:
     return (
         pair.setting,
         pair.better,

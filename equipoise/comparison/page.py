@@ -8,7 +8,7 @@ from pathlib import Path
 from equipoise.comparison import conclusions, cost_figures, figures, model_tables, plan_runs, results, tables
 from equipoise.comparison.calibration import ROUNDS
 from equipoise.comparison.caveats import find_budget_caveats, find_caveats, label_arms
-from equipoise.comparison.claims import TestedClaim, describe_decisions, test_claims
+from equipoise.comparison.claims import EvaluatedClaim, describe_decisions, evaluate_claims
 from equipoise.comparison.execution import read_anchors
 from equipoise.comparison.folder import PLAN_TOML, ComparisonFolder, PlanRecord, open_comparison, read_tuned_arms
 from equipoise.comparison.job_calls import last_line
@@ -142,10 +142,10 @@ def _report(
 ) -> ComparisonReport:
     caveats = [*find_caveats(plan, folder), *find_budget_caveats(plan, runs)]
     warnings = [*(caveat.text for caveat in caveats), *describe_machines(read_machines(folder))]
-    answers, content, claims = [], [], list[TestedClaim]()
+    answers, content, claims = [], [], list[EvaluatedClaim]()
     if summary:
         blocks = _blocks(plan, runs)
-        claims = test_claims(plan, blocks)
+        claims = evaluate_claims(plan, blocks)
         answers = [
             ("Quality", conclusions.describe_quality(summary)),
             ("Efficiency", conclusions.describe_efficiency(summary)),
@@ -174,13 +174,11 @@ def _report(
         tables=tuple(content),
         runs=tables.runs_table(runs),
         overview=model_tables.claims_table(claims) if claims else None,
-        claims=tuple(
-            ClaimSection(tested.claim.text, tested.verdict, model_tables.claim_table(tested)) for tested in claims
-        ),
+        claims=tuple(ClaimSection(one.claim.text, one.verdict, model_tables.claim_table(one)) for one in claims),
     )
 
 
-def _describe_scope(plan: ComparisonPlan, summary: ComparisonSummary | None, claims: Sequence[TestedClaim]) -> str:
+def _describe_scope(plan: ComparisonPlan, summary: ComparisonSummary | None, claims: Sequence[EvaluatedClaim]) -> str:
     """Describe what was compared, and how claims are decided, if there are any."""
     scope = conclusions.describe_scope(summary, _equal_parts(plan)) if summary else NO_BLOCKS
     return f"{scope} {describe_decisions(claims)}" if claims else scope

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others: longer than an evaluation or the preparation of the data, by rank 0."""
-PATIENCE = 10.0
+REPORT_TIMEOUT = 10.0
 """Seconds to wait for the error report of another process that has ended."""
 RENDEZVOUS = "EQUIPOISE_RENDEZVOUS"
 """Environment variable: the file through which the processes of `--devices` find each other."""
@@ -105,7 +105,7 @@ class Connection:
     """The connection of this process to the others. `store`: texts that all can read; None without others.
 
     `folder`: of the run, for messages. `parent`: the process that started this one for the run; None if the user did.
-    `meeting`: temporary folder through which the processes of `--devices` find each other, on rank 0.
+    `rendezvous_folder`: temporary folder through which the processes of `--devices` find each other, on rank 0.
     """
 
     world: "World"
@@ -113,7 +113,7 @@ class Connection:
     children: Sequence["subprocess.Popen[bytes]"] = ()
     folder: Path | None = None
     parent: int | None = None
-    meeting: Path | None = None
+    rendezvous_folder: Path | None = None
 
     def report(self, problem: str) -> None:
         """Leave a message for rank 0 why this process ends."""
@@ -123,7 +123,7 @@ class Connection:
 
     def cause(self) -> str:
         """Return what is known about a process that has ended, in a few words; waits for its error report."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + REPORT_TIMEOUT
         while self.store is not None and time.monotonic() < deadline:
             with suppress(RuntimeError):
                 if self.store.check([PROBLEM]):
@@ -147,7 +147,7 @@ class Connection:
 
         A rank 0 that started this process is alive while it is the parent, even if a full disk prevents its report.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + REPORT_TIMEOUT
         with suppress(RuntimeError):
             while self.store is not None and time.monotonic() < deadline and not self.has_lost_parent:
                 if self.store.check([ENDED]):
@@ -207,12 +207,12 @@ def _join(stack: ExitStack, size: int) -> Connection:
     if distributed.is_initialized():
         raise RunError("this process is already connected to others by torch.distributed; start a new process")
     children: list[subprocess.Popen[bytes]] = []
-    meeting = None
+    folder = None
     rank, file = int(os.environ.get("RANK", "0")), os.environ.get(RENDEZVOUS)
     parent = os.getppid() if "RANK" in os.environ else None
     if "RANK" not in os.environ:
-        meeting = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-")))
-        file = str(meeting / "store")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="equipoise-")))
+        file = str(folder / "store")
         children = [_start(other, size, file) for other in range(1, size)]
         stack.callback(_end, children)
     store: Store
@@ -221,10 +221,10 @@ def _join(stack: ExitStack, size: int) -> Connection:
     else:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     connection = Connection(
-        World(rank, size), PrefixStore("equipoise", store), children, parent=parent, meeting=meeting
+        World(rank, size), PrefixStore("equipoise", store), children, parent=parent, rendezvous_folder=folder
     )
     if rank == 0:
-        stack.callback(_say_goodbye, connection)
+        stack.callback(_announce_end, connection)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     if uses_nccl := torch.cuda.is_available() and distributed.is_nccl_available():
@@ -260,7 +260,7 @@ def _start(rank: int, size: int, file: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def _say_goodbye(connection: Connection) -> None:
+def _announce_end(connection: Connection) -> None:
     with suppress(RuntimeError):
         if connection.store is not None:
             connection.store.set(ENDED, "1")
@@ -286,7 +286,7 @@ class _Disconnection:
 
 def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
     """Wait for the children, which end by themselves; end those that do not."""
-    deadline = time.monotonic() + 2 * PATIENCE
+    deadline = time.monotonic() + 2 * REPORT_TIMEOUT
     for child in children:
         try:
             child.wait(max(0.1, deadline - time.monotonic()))
@@ -298,7 +298,7 @@ def _end(children: Sequence["subprocess.Popen[bytes]"]) -> None:
 def _watch(connection: Connection, has_left: threading.Event) -> None:
     """End this process if another one has ended during a GPU collective, which would otherwise hang."""
     while not has_left.wait(1.0):
-        if connection.has_lost() and not has_left.wait(PATIENCE):
+        if connection.has_lost() and not has_left.wait(REPORT_TIMEOUT):
             if connection.world.rank == 0 or connection.is_orphan():
                 print(f"equipoise: {connection.loss_message()}", file=sys.stderr, flush=True)
             _abandon(connection)
@@ -308,8 +308,8 @@ def _watch(connection: Connection, has_left: threading.Event) -> None:
 def _abandon(connection: Connection) -> None:
     """Do what the end of a context would do, for a process that ends in the middle of an exchange."""
     if connection.world.rank == 0:
-        _say_goodbye(connection)
+        _announce_end(connection)
     for child in connection.children:
         child.kill()
-    if connection.meeting is not None:
-        shutil.rmtree(connection.meeting, ignore_errors=True)
+    if connection.rendezvous_folder is not None:
+        shutil.rmtree(connection.rendezvous_folder, ignore_errors=True)

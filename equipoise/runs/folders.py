@@ -98,7 +98,7 @@ def claim_folder(folder: Path, stem: str) -> Iterator[Path]:
 BUSY = "wait until it has finished, or stop it"
 """Remedy for a file that another process uses."""
 SUFFIX = ".lock"
-PATIENCE = 0.2
+TIMEOUT = 0.2
 """Seconds for which a lock is tried, because :func:`is_held` holds it for an instant."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of a file system without locks, such as some network drives: other processes are not excluded there."""
@@ -159,7 +159,7 @@ def hold(
     command can write to another folder.
     """
     # Without `fallback_to_soft`: a file in place of a lock would outlast a process that was killed on another machine.
-    lock = FileLock(lock_of(path), timeout=-1 if wait else PATIENCE, fallback_to_soft=False)
+    lock = FileLock(lock_of(path), timeout=-1 if wait else TIMEOUT, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -22,7 +22,7 @@ from equipoise.runs.folders import is_held
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EVENTS_FILE, EXPERIMENT_FILE, OUTPUT_FILE, START_FILE
 from equipoise.studio.run_files import FULL
 
-PATIENCE = 90.0
+TIMEOUT = 90.0
 """Seconds to wait until a process that was started has created, or taken over, the folder of its run."""
 ENDING = 20.0
 """Seconds to wait until a process that has finished its run has ended, too, before the run is resumed."""
@@ -91,7 +91,7 @@ class Launcher:
 
     async def wait_until_running(self, folder: Path) -> None:
         """Wait until a process that was started trains its run. Raises RunError with its message if it has failed."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         process = self._processes[folder.resolve()]
         while time.monotonic() < end:
             has_failed = process.poll() in FAILURES

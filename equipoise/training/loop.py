@@ -124,7 +124,7 @@ def _after_step(training: Training, record: StepRecord) -> Generator[Event, None
     requested = yield from apply_requests(training, is_reading=decision is not None)
     stops = "stop" in requested or state.stop.is_set()
     reason = _finish_reason(training) or ("interrupted" if stops else None)
-    if not ranks.meets(training):  # the other processes do not expect the end yet
+    if not ranks.is_sync_point(training):  # the other processes do not expect the end yet
         state.stop.is_requested |= reason is not None
         return None
     yield from _due_outputs(training, reason, requested)

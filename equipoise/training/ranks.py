@@ -1,8 +1,8 @@
 """Training by several processes: rank 0 observes, decides and writes; the others take the same steps.
 
-After a step at which something is due, or a process wishes to stop, the processes meet: rank 0 sends one message after
-the other, and the last one is the outcome, which holds the knobs of the next steps. Between meetings only gradients are
-exchanged.
+After a step at which something is due, or a process wishes to stop, the processes synchronize: rank 0 sends one message
+after the other, and the last one is the outcome, which holds the knobs of the next steps. In between, only gradients
+are exchanged.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ def own_stream(stream: Stream, world: World) -> Stream:
     return stream if world.size == 1 else RankStream(stream, world)
 
 
-def meets(training: "Training") -> bool:
+def is_sync_point(training: "Training") -> bool:
     """Whether the processes synchronize after this step; always true for a single process, where it has no effect."""
     state, plan = training.state, training.plan
     stops = state.stop.is_set()
@@ -60,7 +60,7 @@ def meets(training: "Training") -> bool:
 
 
 def share_outcome(training: "Training", reason: FinishReason | None) -> None:
-    """Send the outcome of a meeting: why the run ends, or None, and the knobs."""
+    """Send the outcome of a synchronization: why the run ends, or None, and the knobs."""
     if training.state.world.size > 1:
         knobs = training.pilot.knobs.values()
         training.state.world.share_text(json.dumps({"message": "outcome", "reason": reason, "knobs": knobs}))
@@ -121,18 +121,18 @@ def own_tensors(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
 def follow(training: "Training") -> FinishReason:
     """Take the steps of a process after rank 0 until rank 0 ends the run; return the reason."""
     state, plan = training.state, training.plan
-    reason, knobs = _meet(training)
+    reason, knobs = _synchronize(training)
     share = partial(own_stream, world=state.world)
     with load_ahead(training.streams.train, state.device, plan.data_processes, share) as stream:
         while reason is None:
             state.stop.is_requested = plan.interrupted()
             run_step(state, stream, knobs, state.step / plan.steps)
-            if meets(training):
-                reason, knobs = _meet(training)
+            if is_sync_point(training):
+                reason, knobs = _synchronize(training)
     return reason
 
 
-def _meet(training: "Training") -> tuple[FinishReason | None, Knobs]:
+def _synchronize(training: "Training") -> tuple[FinishReason | None, Knobs]:
     """Follow the messages of rank 0 until the outcome; return it."""
     state = training.state
     while True:

@@ -15,7 +15,7 @@ from equipoise.runs.run import Run
 from tests.browser.conftest import require_browser
 from tests.browser.test_start import control
 
-PATIENCE = 180
+TIMEOUT = 180
 """Seconds to wait for what starts a process that imports torch."""
 
 
@@ -54,7 +54,7 @@ def trainers(folder: Path) -> list[int]:
 
 
 def wait_for(page, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, page.inner_text("body")[:2000]
         page.wait_for_timeout(100)
@@ -72,7 +72,7 @@ def has_state(page, state: str) -> bool:
 def start(page, root: Path) -> Path:
     """Press the button of the form, and return the folder of the run whose page is shown."""
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_url("**#/run/*", timeout=1000 * PATIENCE)
+    page.wait_for_url("**#/run/*", timeout=1000 * TIMEOUT)
     return root / page.url.rpartition("/")[2].partition("?")[0]
 
 
@@ -80,7 +80,7 @@ def start(page, root: Path) -> Path:
 def test_start_kill_resume_and_duplicate(open_page, root: Path) -> None:
     page = open_page("#/runs")
     page.get_by_role("link", name="Start a run").click()
-    control(page, "Data set").wait_for(timeout=1000 * PATIENCE)
+    control(page, "Data set").wait_for(timeout=1000 * TIMEOUT)
     control(page, "Data set").select_option("ring")
     page.get_by_role("radio", name="Steps").check()
     control(page, "Steps (each updates every network)").fill("200000")
@@ -103,7 +103,7 @@ def test_start_kill_resume_and_duplicate(open_page, root: Path) -> None:
     wait_for(page, lambda: has_state(page, "interrupted"))
 
     page.get_by_role("link", name="Duplicate").click()
-    page.get_by_role("heading", name=f"Start a run like {folder.name}").wait_for(timeout=1000 * PATIENCE)
+    page.get_by_role("heading", name=f"Start a run like {folder.name}").wait_for(timeout=1000 * TIMEOUT)
     assert control(page, "Data set").input_value() == "ring"
     control(page, "Steps (each updates every network)").fill("20")
     beginning(page, "seed").fill("7")

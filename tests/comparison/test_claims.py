@@ -18,10 +18,10 @@ PLAN = ComparisonPlan(
 Row = Callable[..., RunResult]
 
 
-def outcome(rows: list[RunResult], measure: str, **fields: object) -> claims.TestedClaim:
+def outcome(rows: list[RunResult], measure: str, **fields: object) -> claims.EvaluatedClaim:
     claim = Claim(aspect="a", text="t", measure=measure, **{"better": ("first",), "worse": ("second",), **fields})
     plan = ComparisonPlan(arms=PLAN.arms, tasks=PLAN.tasks, seeds=PLAN.seeds, claims=(claim,))
-    (tested,) = claims.test_claims(plan, complete_blocks(plan, rows))
+    (tested,) = claims.evaluate_claims(plan, complete_blocks(plan, rows))
     return tested
 
 

@@ -14,7 +14,7 @@ import pytest
 from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 
-PATIENCE = 240.0
+TIMEOUT = 240.0
 """Seconds until a process is too slow."""
 CLOCKS = ("seconds", "cpu_seconds")
 """Fields of events that hold times."""
@@ -44,7 +44,7 @@ def wait_until() -> Callable[[Callable[[], bool], subprocess.Popen[str]], None]:
     """Return a function that waits for a condition; the process must not end before."""
 
     def wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             assert process.poll() is None, "the process ended too early"
             assert time.monotonic() < deadline, "the process is too slow"

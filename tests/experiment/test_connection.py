@@ -40,7 +40,7 @@ class Texts:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "REPORT_TIMEOUT", 0.3)
 
 
 @pytest.fixture
@@ -123,12 +123,12 @@ def test_process_0_that_ends_itself_takes_the_others_along(
     """They would report the end of process 0 as a second cause, and its temporary folder would stay."""
     has_left, store = threading.Event(), Texts()
     monkeypatch.setattr(os, "_exit", lambda code: has_left.set())
-    (meeting := tmp_path / "meeting").mkdir()
+    (folder := tmp_path / "rendezvous").mkdir()
     waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    processes._watch(connection(0, store, children=[ended_child, waiting], meeting=meeting), has_left)
+    processes._watch(connection(0, store, children=[ended_child, waiting], rendezvous_folder=folder), has_left)
     assert waiting.wait() < 0
     assert store.check([ENDED])
-    assert not meeting.exists()
+    assert not folder.exists()
 
 
 def test_a_process_that_leaves_by_itself_is_not_ended(

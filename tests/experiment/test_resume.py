@@ -27,7 +27,7 @@ ARGUMENTS = (
     *("--steps", str(STEPS), "--batch-size", "8", "--precision", "bf16", "--controller", "annealed", "--threads", "1"),
     *("--sample-every", "20", "--evaluate-every", "1000", "--save-every", "5", "--set", "augment_p=linear(0, 0.5)"),
 )
-PATIENCE = 120.0
+TIMEOUT = 120.0
 WITHOUT_FILM = """
 import sys
 from equipoise.cli import main
@@ -57,7 +57,7 @@ def resume_in_this_process(folder: Path) -> None:
 
 def resume_in_new_process(folder: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_FILM, "resume", str(folder), "--json"]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert process.returncode == 0, process.stderr
 
 
@@ -160,7 +160,7 @@ def test_interrupted_run_saves_and_names_resume_command(
     folder, process = running
     wait_until(lambda: log_size(folder) >= 0.4 * log_size(complete_run), process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == INTERRUPTED == 130
     assert f"equipoise resume {folder}" in out
     assert "Traceback" not in err

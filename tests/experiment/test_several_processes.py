@@ -24,7 +24,7 @@ from equipoise.runs.run import Run
 from equipoise.training import checkpoint
 
 STEPS = 40
-PATIENCE = 240.0
+TIMEOUT = 240.0
 ARGUMENTS = (
     *("train", "digits", "--model", "dcgan", "--option", "width=4", "latent_dim=6", "--image-size", "16"),
     *("--steps", str(STEPS), "--batch-size", "8", "--precision", "fp32", "--controller", "annealed", "--threads", "1"),
@@ -85,7 +85,7 @@ def test_a_run_whose_processes_are_killed_in_turn_ends_with_the_same_bytes(
     process = start_process(*ARGUMENTS, "--devices", "2", "--out", folder)
     wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
     os.kill(child_of(process), signal.SIGKILL)
-    _, errors = process.communicate(timeout=PATIENCE)
+    _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 2
     last = errors.splitlines()[-1]
     assert "process 1 of 2 was killed by signal 9" in last
@@ -96,7 +96,7 @@ def test_a_run_whose_processes_are_killed_in_turn_ends_with_the_same_bytes(
     process = start_process("resume", folder, "--no-film")
     wait_until(lambda: checkpoint.find(folder / "checkpoints")[-1] > before, process)
     process.kill()
-    _, errors = process.communicate(timeout=PATIENCE)  # ends when the other process has closed its output, too
+    _, errors = process.communicate(timeout=TIMEOUT)  # ends when the other process has closed its output, too
     assert errors.count("equipoise: ") == 1
     assert "process 0 of 2 has ended" in errors
     assert f"equipoise resume {folder}" in errors
@@ -126,7 +126,7 @@ def test_ctrl_c_and_sigterm_to_one_process_stop_a_run_that_then_ends_with_the_sa
     wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
     for pid in (process.pid, child_of(process)):
         os.kill(pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=PATIENCE)
+    output, errors = process.communicate(timeout=TIMEOUT)
     step = int(checkpoint.find(folder / "checkpoints")[-1].name.removeprefix("step-"))
     assert process.returncode == 130, errors
     assert f"stopped after step {step}; everything is saved. Resume with: equipoise resume {folder}" in output
@@ -165,7 +165,7 @@ def test_threads_of_the_connection_end_with_it(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    assert [rank.wait(PATIENCE) for rank in ranks] == [0, 0]
+    assert [rank.wait(TIMEOUT) for rank in ranks] == [0, 0]
 
 
 @pytest.mark.parametrize("is_quota", [False, True])
@@ -210,7 +210,7 @@ def test_torchrun_starts_the_same_run_and_passes_on_ctrl_c(
     )
     wait_until(lambda: len(checkpoint.find(folder / "checkpoints")) >= 2, process)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=PATIENCE)
+    output, errors = process.communicate(timeout=TIMEOUT)
     assert f"everything is saved. Resume with: equipoise resume {folder}" in output
     assert errors.count("saving after this step") == 1
     assert Run(folder).experiment()["devices"] == 2
