@@ -6,12 +6,13 @@ must be taken over all shares; :func:`batch_world` says of which processes the b
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, distributed
 
+from equipoise.core.shared_memory import SharedSums
 from equipoise.errors import LostProcessError
 
 SMALL = 2**16
@@ -33,10 +34,16 @@ class World:
 
     rank: int = 0
     size: int = 1
+    _sums: SharedSums = field(default_factory=SharedSums, init=False, repr=False, compare=False)
 
     def add(self, numbers: Tensor) -> Tensor:
-        """Replace a tensor by its sum over the processes, in place, and return it."""
-        if self.size > 1:
+        """Replace a contiguous tensor by its sum over the processes, in place, and return it."""
+        if self.size == 1:
+            return numbers
+        is_large = numbers.device.type == "cpu" and numbers.nbytes > SMALL
+        if is_large and self._sums.prepare(self.size, numbers.nbytes, self.gather_texts):
+            self._sums.add(numbers, self.rank, _wait)
+        else:
             _add(numbers)
         return numbers
 
@@ -153,6 +160,11 @@ def _add(numbers: Tensor) -> None:
     numbers.copy_(parts[0])
     for part in parts[1:]:
         numbers.add_(part)
+
+
+def _wait() -> None:
+    """Return when all processes have called this."""
+    _add(torch.zeros(1))
 
 
 def _describe(name: str, value: Tensor) -> str:

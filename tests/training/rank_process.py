@@ -4,8 +4,10 @@ python rank_process.py FOLDER RANK        see rank_server.py
 """
 
 import dataclasses
+import errno
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from rank_server import SIZE, digest, is_shared, serve
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -249,6 +251,33 @@ def agreement(name: str, world: World) -> dict[str, object]:
     }
 
 
+def sums(world: World) -> dict[str, object]:
+    """Add up tensors of growing and falling sizes and several dtypes in shared memory; compare with gloo's sums."""
+    source, equal = torch.Generator().manual_seed(world.rank), []
+    for count, dtype in [(20_000, torch.float32), (70_000, torch.float64), (40_000, torch.bfloat16)] * 3:
+        numbers = torch.randn(count, 2, generator=source, dtype=torch.float64).to(dtype)
+        expected = numbers.clone()
+        distributed.all_reduce(expected)
+        equal.append(torch.equal(world.add(numbers), expected))
+    return {"equal": equal, "shared": not world._sums.is_impossible, "half": world._sums.half}
+
+
+def sums_without_memory(world: World) -> dict[str, object]:
+    """Do the same where rank 1 cannot map memory: no process may wait for it there."""
+    create = os.memfd_create
+
+    def fail(name: str) -> int:
+        if world.rank:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(name)
+
+    os.memfd_create = fail
+    try:
+        return sums(world)
+    finally:
+        os.memfd_create = create
+
+
 def not_finite(name: str, world: World) -> dict[str, object]:
     """Return whether a process knows of a number that is not finite in the data of rank 1."""
     state, shares = start(name, world)
@@ -273,9 +302,11 @@ def stop(name: str, world: World) -> dict[str, object]:
     return {"stops": answers}
 
 
-CHECKS: dict[str, Callable[[str, World], dict[str, object]]] = {
+CHECKS: dict[str, Callable[..., dict[str, object]]] = {
     "parity": parity,
     "agreement": agreement,
+    "sums": sums,
+    "sums_without_memory": sums_without_memory,
     "not_finite": not_finite,
     "stop": stop,
 }

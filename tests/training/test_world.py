@@ -1,5 +1,7 @@
 """Two processes that train together, against one with the whole batch: every model, in two lasting processes."""
 
+import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,27 @@ def test_a_number_that_is_not_finite_on_one_rank_is_known_to_all(check: Check) -
 
 def test_the_wish_of_one_rank_to_stop_is_known_to_all(check: Check) -> None:
     assert [result["stops"] for result in check("stop", "mlp")] == [[False, True], [False, True]]
+
+
+def test_large_sums_in_shared_memory_are_those_of_messages(check: Check) -> None:
+    for result in check("sums"):
+        assert result["shared"] == sys.platform.startswith("linux")
+        assert all(result["equal"])
+        assert result["half"] >= 70_000 * 2 * 8
+
+
+def test_processes_that_cannot_share_memory_exchange_messages(check: Check) -> None:
+    for result in check("sums_without_memory"):
+        assert not result["shared"]
+        assert all(result["equal"])
+
+
+def test_a_world_can_be_copied_and_pickled_with_its_memory() -> None:
+    world = World(1, 2)
+    world._sums.half = 7
+    copy = pickle.loads(pickle.dumps(world))
+    assert copy == world
+    assert copy._sums.half == 0
 
 
 def test_the_world_of_one_process_changes_nothing() -> None:
