@@ -35,7 +35,7 @@ from equipoise.core.data import DataSet
 from equipoise.core.equivariance import EquivarianceMetric
 from equipoise.core.independence import check_not_trained_with
 from equipoise.core.knobs import Knobs, check_turnable
-from equipoise.core.metric import FeatureMetric, LikelihoodMetric, Metric, PathMetric, check_independent
+from equipoise.core.metric import CaptionMetric, FeatureMetric, LikelihoodMetric, Metric, PathMetric, check_independent
 from equipoise.core.model import Model
 from equipoise.core.sampling import Sampling
 from equipoise.errors import EquipoiseError, SettingError
@@ -136,6 +136,11 @@ def check_metrics(plan: ComparisonPlan, setting: TaskSetting) -> None:
     experiment = base_experiment(plan, task, setting, plan.seeds[0])
     data, live = build_data(experiment), experiment.training_metric
     reported = catalog.build("metrics", task.reported.name, task.reported.options)
+    if isinstance(reported, CaptionMetric):
+        raise SettingError(
+            f"the metric '{task.reported.name}' compares samples with their captions, which the reference samples of a "
+            "comparison do not have; move it from 'reported' to 'also'"
+        )
     if not isinstance(reported, Metric) or not reported.suits(data.spec):
         raise SettingError(
             f"the metric '{task.reported.name}' does not suit the data of task '{setting.task}'; set 'reported' to "
@@ -168,6 +173,8 @@ def _check_reported(task: Task, experiment: Experiment, model: Model[Knobs]) -> 
             needed = "likelihoods"
         elif isinstance(metric, EquivarianceMetric) and model.generate_transformed is None:
             needed = "an input that can be moved and rotated"
+        elif isinstance(metric, CaptionMetric) and model.captions is None:
+            needed = "captions"
         if needed:
             raise SettingError(
                 f"{name} is not a metric of every arm: it needs a model with {needed}, and {model.name} has none; "

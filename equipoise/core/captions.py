@@ -6,8 +6,10 @@ lower case; words that no caption of the training data has are left out, since n
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from unicodedata import combining
 
 import torch
 from torch import Tensor
@@ -50,12 +52,13 @@ class Captions:
     """How the captions of a data set are written. `vocabulary`: the end token, then the words, most frequent first.
 
     `length`: tokens of a caption, T. `examples`: captions of held-out samples in known words, for samples without a
-    prompt.
+    prompt. `trained`: the words of the captions that are trained on, if these are not all words of the vocabulary.
     """
 
     vocabulary: Vocabulary
     length: int
     examples: tuple[str, ...]
+    trained: frozenset[str] | None = None
 
     def encode(self, texts: Iterable[str]) -> Tensor:
         """Return captions as tokens (N, T) int64, without unknown words and those beyond the length."""
@@ -70,28 +73,42 @@ class Captions:
     def read(self, text: str) -> Prompt:
         """Return a prompt as tokens. Raises SettingError, with the most similar words, if it has no known word."""
         ids = self.vocabulary.token_ids()
-        words = split_words(text)
-        known = [word for word in words if word in ids]
-        unknown = {word: _similar(word, self.vocabulary.words[1:]) for word in words if word not in ids}
+        trained = [word for word in self.vocabulary.words[1:] if self.trained is None or word in self.trained]
+        words = _words_of_prompt(text, frozenset(trained))
+        known = [word for word in words if word in trained]
+        unknown = {word: _similar(word, trained) for word in words if word not in trained}
         if not known:
-            raise SettingError(self._describe_unknown(text, unknown))
+            raise SettingError(self._describe_unknown(text, unknown, len(trained)))
         tokens = [ids[word] for word in known[: self.length]]
         padded = (*tokens, *[END] * (self.length - len(tokens)))
         return Prompt(text, padded, unknown, tuple(known[self.length :]))
 
-    def _describe_unknown(self, text: str, unknown: Mapping[str, str | None]) -> str:
+    def _describe_unknown(self, text: str, unknown: Mapping[str, str | None], count: int) -> str:
         similar = [f"'{near}'" for near in unknown.values() if near is not None]
         remedy = f"did you mean {' '.join(similar)}?"
         if not similar:
             examples = ", ".join(f"'{example}'" for example in self.examples[:EXAMPLES])
             remedy = f"use words of captions such as {examples}"
-        count = len(self.vocabulary) - 1
         return f"the prompt '{text}' has no word of the {count:,} words of the training captions; {remedy}"
 
 
 def split_words(text: str) -> list[str]:
     """Split a text into its words: runs of letters and digits of ASCII, in lower case."""
     return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _words_of_prompt(text: str, known: Container[str]) -> list[str]:
+    """Split a prompt into words of any alphabet, so that none is left out without being named.
+
+    A word with letters outside of ASCII is what captions make of it, if they know that, else itself without accents.
+    """
+    words = list[str]()
+    for word in re.findall(r"[^\W_]+", text.lower()):
+        parts = split_words(word)
+        if not word.isascii() and not (parts and all(part in known for part in parts)):
+            parts = ["".join(letter for letter in unicodedata.normalize("NFKD", word) if not combining(letter))]
+        words += parts
+    return words
 
 
 def _similar(word: str, words: Iterable[str]) -> str | None:

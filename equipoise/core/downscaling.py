@@ -3,13 +3,23 @@
 A model that needs them says so with an attribute `downscaling`, the factor; any data set of images serves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from equipoise.core.data import DataSet, DataSpec, PairedBatch, Preparation, Split, Stream, Suggestion
+from equipoise.core.data import (
+    BatchReader,
+    DataSet,
+    DataSpec,
+    DecodingStream,
+    PairedBatch,
+    Preparation,
+    Split,
+    Stream,
+    Suggestion,
+)
 
 
 def downscale(images: Tensor, factor: int) -> Tensor:
@@ -26,8 +36,37 @@ class DownscaledStream:
 
     def batch(self, index: int) -> PairedBatch:
         """Return batch number `index`: real (B, C, H, W), source (B, C, H / factor, W / factor), without labels."""
-        real: Tensor = self.images.batch(index).real
-        return PairedBatch(real, source=downscale(real, self.factor))
+        return _pair_with_small_image(self.images.batch(index).real, self.factor)
+
+
+@dataclass(frozen=True, slots=True)
+class DownscaledDecodingStream:
+    """The same for a stream that decodes files when they are drawn, so that other processes may do that here, too."""
+
+    images: DecodingStream[object]
+    factor: int
+
+    def batch(self, index: int) -> PairedBatch:
+        """Return batch number `index`; see DownscaledStream."""
+        return self.assemble(self.reader.read(index))
+
+    @property
+    def reader(self) -> BatchReader[object]:
+        """That of the images."""
+        return self.images.reader
+
+    def assemble(self, read: object) -> PairedBatch:
+        """Return the batch of what the reader returned."""
+        return _pair_with_small_image(self.images.assemble(read).real, self.factor)
+
+    def damaged(self) -> Mapping[str, str]:
+        """Return the damaged files of the images."""
+        return self.images.damaged()
+
+
+def _pair_with_small_image(images: Tensor, factor: int) -> PairedBatch:
+    """Return images (N, C, H, W) with themselves, made smaller, as inputs."""
+    return PairedBatch(images, source=downscale(images, factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +101,12 @@ class DownscaledInputs:
         """Return the number of images of a split."""
         return self.images.count(split)
 
-    def stream(self, split: Split, batch_size: int, seed: int) -> DownscaledStream:
+    def stream(self, split: Split, batch_size: int, seed: int) -> DownscaledStream | DownscaledDecodingStream:
         """Return endless shuffled batches of pairs."""
-        return DownscaledStream(self.images.stream(split, batch_size, seed), self.factor)
+        images = self.images.stream(split, batch_size, seed)
+        if isinstance(images, DecodingStream):
+            return DownscaledDecodingStream(images, self.factor)
+        return DownscaledStream(images, self.factor)
 
 
 def with_downscaled_inputs(data: DataSet, recipe: object) -> DataSet:

@@ -5,7 +5,7 @@ next to this file. `scripts/build_openmoji.py` rebuilds the images and documents
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.core.captions import Captions, split_words
 from equipoise.core.data import DataSpec, NoPreparation, Split, Stream, Suggestion
 from equipoise.core.digests import read_shipped
 from equipoise.data._arrays import check_training_images, group_by_class, resize_images
@@ -71,7 +72,7 @@ class OpenMoji(NoPreparation):
             class_names=() if self.captions else GROUPS,
             source=(1, size, size),
             paired=("train", "held_out") if self.paired else ("held_out",),
-            captions=self._captions().captions if self.captions else None,
+            captions=self._trained_captions() if self.captions else None,
         )
 
     @property
@@ -89,8 +90,7 @@ class OpenMoji(NoPreparation):
         Raises DataError if the split is smaller than a batch, or if the shipped file is missing or damaged.
         """
         emoji = _emoji(self.image_size)
-        available, count = self._rows(split), self.count(split)
-        rows = available[torch.arange(count) * len(available) // count]
+        rows = self._chosen_rows(split)
         stream_type = PairedStream if split in self.spec.paired else UnpairedStream
         colour, outline, labels = ImageRows(emoji.colour, rows), ImageRows(emoji.outline, rows), emoji.labels[rows]
         classes = group_by_class(None if self.captions else labels, self.balance)
@@ -108,6 +108,21 @@ class OpenMoji(NoPreparation):
             return captions.train if split == "train" else captions.held_out
         start = 0 if split == "train" else COUNTS["train"]
         return torch.arange(start, start + COUNTS[split])
+
+    def _chosen_rows(self, split: Split) -> Tensor:
+        """Return the rows of a split that are used: all, or `training_images` of them, evenly spread."""
+        available, count = self._rows(split), self.count(split)
+        return available[torch.arange(count) * len(available) // count]
+
+    def _trained_captions(self) -> Captions:
+        """Return how captions are written, with the words of the captions that are trained on."""
+        own = self._captions()
+        if self.training_images is None:
+            return own.captions
+        words = own.captions.vocabulary.words
+        trained = frozenset(words[token] for token in own.tokens[self._chosen_rows("train")].unique().tolist() if token)
+        examples = tuple(text for text in own.captions.examples if trained.issuperset(split_words(text)))
+        return replace(own.captions, examples=examples or own.captions.examples, trained=trained)
 
     def _captions(self) -> EmojiCaptions:
         return emoji_captions(_emoji(self.image_size).codes, COUNTS["train"])

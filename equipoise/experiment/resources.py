@@ -90,10 +90,13 @@ def check_memory(experiment: Experiment) -> None:
         )
 
 
-def check_sample_memory(count: int, spec: DataSpec) -> None:
-    """Raise SettingError if so many samples do not fit into memory: float32, and once more while they are joined."""
+def check_sample_memory(count: int, spec: DataSpec, latent: int = 0) -> None:
+    """Raise SettingError if so many samples do not fit into memory: float32, and once more while they are joined.
+
+    `latent`: numbers of a latent, which are kept, too.
+    """
     available = available_memory(torch.device("cpu"))
-    size = COPIES_OF_SAMPLES * 4 * prod(spec.shape)
+    size = COPIES_OF_SAMPLES * 4 * (prod(spec.shape) + latent)
     if available is not None and count * size > available:
         raise SettingError(
             f"count = {count:,} needs at least {_gib(count * size)} of memory, and {_gib(available)} are available; "

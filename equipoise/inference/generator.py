@@ -83,7 +83,7 @@ class Generator:
         count, seed = validation.whole_number("count", count), validation.whole_number("seed", seed)
         if not 1 <= count <= MAX_COUNT:
             raise SettingError(f"count = {count}: it must be at {'least 1' if count < 1 else f'most {MAX_COUNT:,}'}")
-        check_sample_memory(count, self.spec)
+        check_sample_memory(count, self.spec, self.model.latent(1, torch.Generator(), None).numel())
         validation.check_seeds(seed=seed)
         if truncation is not None:
             Sampling(truncation=_validate_truncation(truncation)).check_acts(self.model.samplings, self.model.name)
@@ -218,7 +218,10 @@ class Generator:
         if model.source is None or shape is None or (back and model.reverse is None):
             raise SettingError(f"{model.name} was not trained to translate images{' back' if back else ''}")
         actual = tuple(images.shape[1:])
-        if images.ndim != 4 or actual[0] != shape[0] or (actual != shape and model.multiple is None):
+        if images.ndim == 4 and actual[0] != shape[0]:
+            channels = f"{actual[0]} channel{'s' * (actual[0] != 1)}"
+            raise SettingError(f"these images have {channels}, but this generator takes {shape[0]}; convert them")
+        if images.ndim != 4 or (actual != shape and model.multiple is None):
             described, expected = (" x ".join(map(str, part)) for part in (actual, shape))
             raise SettingError(f"these images are {described}, but this generator takes {expected}; resize them")
         if actual == shape or model.multiple is None:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 MAX_AREA = 1024 * 1024
-"""Largest number of pixels that are processed at once: the generators of the papers need 1 to 2 GB for so many."""
+"""Largest number of pixels of a result that are computed at once: the generators of the papers need 1 to 2 GB."""
 OVERLAP = 128
-"""Width in pixels in which two tiles are cross-faded."""
+"""Width in pixels of the result in which two tiles are cross-faded."""
 
 
 def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int = 1) -> Tensor:
@@ -23,7 +23,7 @@ def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multi
     `network` keeps the size of images whose sides are multiples of `multiple`, or enlarges them by `scale`.
     """
     height, width = images.shape[2:]
-    if math.prod(_padded(side, multiple) for side in (height, width)) <= MAX_AREA:
+    if math.prod(_padded(side, multiple) for side in (height, width)) * scale**2 <= MAX_AREA:
         sides = [(_padded(side, multiple) - side) // 2 for side in (height, width)]
         top, left = sides
         padded = pad_by_reflection(images, *((side, _padded(side, multiple)) for side in (height, width)))
@@ -60,7 +60,8 @@ def _padded(side: int, multiple: int) -> int:
 def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int) -> Tensor:
     """Apply a network to overlapping tiles of equal size, and sum the results, weighted by ramps that add up to 1."""
     height, width = images.shape[2:]
-    (rows, tile_height), (columns, tile_width) = (_tiles(side, multiple) for side in (height, width))
+    side, overlap = math.isqrt(MAX_AREA) // scale, OVERLAP // scale
+    (rows, tile_height), (columns, tile_width) = (_tiles(length, multiple, side, overlap) for length in (height, width))
     new_sides = [steps[-1] + tile for steps, tile in ((rows, tile_height), (columns, tile_width))]
     padded = pad_by_reflection(images, (height, new_sides[0]), (width, new_sides[1]))
     result: Tensor | None = None
@@ -69,7 +70,7 @@ def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multipl
             tile = network(padded[:, :, top : top + tile_height, left : left + tile_width])
             if result is None:
                 result = tile.new_zeros(tile.shape[0], tile.shape[1], *(scale * side for side in new_sides))
-            ramp = _ramp(tile_height, top, rows)[:, None] * _ramp(tile_width, left, columns)
+            ramp = _ramp(tile_height, top, rows, overlap)[:, None] * _ramp(tile_width, left, columns, overlap)
             ramp = ramp.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
             _crop(result, (top, left), (tile_height, tile_width), scale).add_(tile * ramp)
     assert result is not None
@@ -77,21 +78,24 @@ def _apply_to_tiles(network: Callable[[Tensor], Tensor], images: Tensor, multipl
     return _crop(result, corner, (height, width), scale)
 
 
-def _tiles(side: int, multiple: int) -> tuple[list[int], int]:
-    """Return the first pixel of each tile of a side, and the size of a tile, a multiple of `multiple`."""
-    largest = max(math.isqrt(MAX_AREA) // multiple * multiple, _padded(2 * OVERLAP, multiple))
-    if side <= largest:
-        return [0], _padded(side, multiple)
-    count = math.ceil((side - OVERLAP) / (largest - OVERLAP))
-    tile = _padded(math.ceil((side - OVERLAP) / count) + OVERLAP, multiple)
-    return [index * (tile - OVERLAP) for index in range(count)], tile
+def _tiles(length: int, multiple: int, side: int, overlap: int) -> tuple[list[int], int]:
+    """Return the first pixel of each tile of a side of an image, and the size of a tile, a multiple of `multiple`.
+
+    `side`: largest size of a tile, unless twice the overlap is more.
+    """
+    largest = max(side // multiple * multiple, _padded(2 * overlap, multiple))
+    if length <= largest:
+        return [0], _padded(length, multiple)
+    count = math.ceil((length - overlap) / (largest - overlap))
+    tile = _padded(math.ceil((length - overlap) / count) + overlap, multiple)
+    return [index * (tile - overlap) for index in range(count)], tile
 
 
-def _ramp(tile: int, start: int, starts: list[int]) -> Tensor:
+def _ramp(tile: int, start: int, starts: list[int], overlap: int) -> Tensor:
     """Return the weights of the pixels of a tile: rising and falling where it overlaps with another one."""
-    weights, slope = torch.ones(tile), (torch.arange(OVERLAP) + 0.5) / OVERLAP
+    weights, slope = torch.ones(tile), (torch.arange(overlap) + 0.5) / overlap
     if start != starts[0]:
-        weights[:OVERLAP] = slope
+        weights[:overlap] = slope
     if start != starts[-1]:
-        weights[-OVERLAP:] = 1 - slope
+        weights[-overlap:] = 1 - slope
     return weights

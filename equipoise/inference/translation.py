@@ -19,7 +19,7 @@ from equipoise.errors import DataError, SettingError
 from equipoise.inference.generator import Generator
 from equipoise.inference.image_reading import PictureReader, PictureSource, build_picture_reader, training_data
 from equipoise.inference.translation_sheet import TranslationSheet
-from equipoise.runs.artifacts import check_overwrite, encode_png, write_bytes
+from equipoise.runs.artifacts import check_overwrite, encode_png, make_grid, write_bytes
 
 TranslationFit = Literal["native", "resize", "crop", "pad", "stretch"]
 """How images of other sizes than in training are translated. native: at their own size. resize: at the scale of
@@ -131,10 +131,8 @@ def input_shape(generator: Generator, *, back: bool) -> tuple[int, ...]:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """Return an image of 8 bits from (C, H, W) in [-1, 1], C = 1 or 3; values outside are clipped, NaN is grey."""
-    scaled = torch.nan_to_num(pixels, nan=0.0).clamp_(-1, 1).add_(1).mul_(127.5).round_()
-    array = scaled.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    """Return an image of 8 bits from (C, H, W) in [-1, 1], C = 1, 3 or 4; values outside are clipped, NaN is grey."""
+    return make_grid(pixels[None].numpy(), gap=0, keeps_alpha=True)
 
 
 def _check_output(request: TranslationRequest) -> Path | None:

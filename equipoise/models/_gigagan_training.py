@@ -54,16 +54,26 @@ def matching_terms(
 ) -> Mapping[str, WeightedPenalty]:
     """Compute lambda E [softplus(D(x, c')) + softplus(D(G(z, c), c'))], c' the captions of other samples.
 
-    Matching-aware loss (Kang 2023); lambda is `matching_weight`. c' is the batch's captions, rolled by one.
+    Matching-aware loss (Kang 2023); lambda is `matching_weight`. c' is the batch's captions, rolled by one; a sample
+    whose c' is its own caption counts 0. Raises SettingError for a batch of one sample.
     """
     weight = cast(GigaGANKnobs, moment.knobs).matching_weight
     if not weight or outputs.real_features is None or outputs.labels is None:
         return {}
     discriminator, world = cast(Discriminator, networks["discriminator"]), batch_world()
-    others = world.own_part(world.concatenate(outputs.labels).roll(1, 0))
-    real = softplus(at_least_float32(discriminator.logits(outputs.real_features, others))).mean()
-    fake = softplus(at_least_float32(discriminator.logits(outputs.fake_features, others))).mean()
-    return {"mismatch_real": WeightedPenalty(weight, real), "mismatch_fake": WeightedPenalty(weight, fake)}
+    captions = world.concatenate(outputs.labels)
+    if len(captions) == 1:
+        raise SettingError(
+            "the matching-aware loss needs the captions of two samples at least; use --batch-size 2, or "
+            "--knob matching_weight=0"
+        )
+    others = world.own_part(captions.roll(1, 0))
+    differ = (others != outputs.labels).any(dim=1)
+    losses = {}
+    for name, features in (("mismatch_real", outputs.real_features), ("mismatch_fake", outputs.fake_features)):
+        loss = softplus(at_least_float32(discriminator.logits(features, others)))
+        losses[name] = WeightedPenalty(weight, (loss * differ[:, None]).mean())
+    return losses
 
 
 def generate(networks: Networks, latent: Tensor, condition: Tensor | None, sampling: Sampling) -> Tensor:

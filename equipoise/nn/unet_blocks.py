@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, silu
+from torch.nn.functional import avg_pool2d, interpolate, pad, silu
 
 from equipoise.nn.layers import dropout
 
@@ -104,9 +104,9 @@ class ResamplingConvolution(nn.Module):
 class NoiseEmbedding(nn.Module):
     """Embedding of noise levels x: cosines and sines of w x, w from 1 to 1e-4, and two layers.
 
-    The waves are those of Vaswani 2017, section 3.5. `inputs`: number of waves; `outputs`: length of the embedding.
-    Labels are added before the layers (Karras 2022's code): a linear layer of their one-hot vector times sqrt(classes);
-    without label, of zeros.
+    The waves are those of Vaswani 2017, section 3.5. `inputs`: number of waves, and a zero if it is odd. `outputs`:
+    length of the embedding. Labels are added before the layers (Karras 2022's code): a linear layer of their one-hot
+    vector times sqrt(classes); without label, of zeros.
     """
 
     def __init__(self, inputs: int, outputs: int, classes: int = 0, augmentations: int = 0) -> None:
@@ -122,7 +122,7 @@ class NoiseEmbedding(nn.Module):
         half = self.inputs // 2
         exponents = torch.arange(half, device=noise.device, dtype=torch.float32) / max(1, half - 1)
         phases = noise.float()[:, None] * 1e-4**exponents
-        waves = torch.cat([phases.cos(), phases.sin()], dim=1)
+        waves = pad(torch.cat([phases.cos(), phases.sin()], dim=1), (0, self.inputs - 2 * half))
         if self.label is not None:
             numbers = torch.arange(self.classes, device=noise.device)
             missing = torch.full_like(noise, -1, dtype=torch.int64)

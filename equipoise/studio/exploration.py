@@ -48,12 +48,14 @@ class ExplorerPicture:
     """An answer of the explorer. `command`: the command that makes it again; "" if there is none.
 
     `traits`: latents: one sample, whose latents can be saved; film: a film can be saved; captioned: has captions.
+    `notes`: what was left out of a prompt.
     """
 
     content: bytes
     command: str = ""
     media_type: str = PNG
     traits: tuple[Trait, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,8 @@ def explore_grid(this: ExplorationContext, request: GridRequest | PromptRequest)
     )
     words = ["--count", str(request.count), "--seed", str(request.seed), *(["--prompt", prompt] if prompt else [])]
     content, media_type = draw(samples, this.generator, request.columns)
-    return ExplorerPicture(
-        content, this.command("sample", *words, "--out", f"samples{_ending(media_type)}"), media_type
-    )
+    command = this.command("sample", *words, "--out", f"samples{_ending(media_type)}")
+    return ExplorerPicture(content, command, media_type, notes=_notes(this, prompt))
 
 
 def explore_seeds(this: ExplorationContext, request: SeedsRequest) -> ExplorerPicture:
@@ -135,8 +136,12 @@ def _explore_prompted(this: ExplorationContext, request: SeedsRequest) -> Explor
                 number + 1, label=request.label, prompt=request.prompt, seed=seed, sampling=this.sampling
             )
             content, media_type = draw(samples[number:], this.generator, None)
-            return ExplorerPicture(content, media_type=media_type)
+            return ExplorerPicture(content, media_type=media_type, notes=_notes(this, request.prompt))
     raise SettingError("one numbered sample of a prompt is drawn at a time, and its latents are not saved")
+
+
+def _notes(this: ExplorationContext, prompt: str | None) -> tuple[str, ...]:
+    return this.generator.read_prompt(prompt).warnings() if prompt else ()
 
 
 def load_latents(this: ExplorationContext, request: LoadRequest, folder: Path) -> Path:

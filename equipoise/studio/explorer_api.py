@@ -16,6 +16,7 @@ from equipoise.studio.sample_pictures import draw_sample
 from equipoise.studio.studio import Studio
 
 COMMAND_HEADER, STEP_HEADER, TRAITS_HEADER = "x-equipoise-command", "x-equipoise-step", "x-equipoise-traits"
+NOTES_HEADER = "x-equipoise-notes"
 SAFE = " /=-_.,:'\"@#+~"
 """Characters of a command that stay as they are in its header; the others are percent-encoded UTF-8."""
 JOB_NAME = re.compile(r"p\d{1,6}")
@@ -90,8 +91,9 @@ def _other_pictures(studio: Studio) -> list[Route]:
 def _picture_response(answer: Frame, caching: str = "no-store") -> Response:
     values = answer.values
     headers = {"x-content-type-options": "nosniff", "cache-control": caching}
-    if values.get("command"):
-        headers[COMMAND_HEADER] = quote(str(values["command"]), safe=SAFE)
+    for header, name in ((COMMAND_HEADER, "command"), (NOTES_HEADER, "notes")):
+        if values.get(name):
+            headers[header] = quote(str(values[name]), safe=SAFE)
     if values.get("traits"):
         headers[TRAITS_HEADER] = str(values["traits"])
     if "step" in values:

@@ -198,6 +198,7 @@ def _draw(this: "ExplorationContext", request: "AnyExploreRequest") -> "Explorer
 def _picture_frame(picture: "ExplorerPicture", step: int) -> Frame:
     traits = " ".join(picture.traits)
     values = {"type": picture.media_type, "command": picture.command, "step": step, "traits": traits}
+    values |= {"notes": "\n".join(picture.notes)}
     return Frame(values, picture.content)
 
 

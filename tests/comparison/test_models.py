@@ -294,6 +294,21 @@ also = ["ppl:w_full"]
 """
 
 
+def test_metrics_of_captions_need_arms_that_take_captions_and_are_not_reported(
+    working_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = IMAGES.replace('name = "digits", image_size = 16', 'name = "openmoji", image_size = 16, captions = true')
+    Path("also.toml").write_text(plan.replace("ppl:w_full", "retrieval_r10"))
+    assert cli.run(["compare", "also.toml", "--out", "out"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "retrieval_r10 is not a metric of every arm: it needs a model with captions, and dcgan has none" in line
+    Path("reported.toml").write_text(plan.replace("fd_pixels", "retrieval_r1"))
+    assert cli.run(["compare", "reported.toml", "--out", "out"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the metric 'retrieval_r1' compares samples with their captions" in line
+    assert line.endswith("move it from 'reported' to 'also'")
+
+
 def test_an_arm_without_a_metric_of_the_task_is_one_line_and_exit_code_2(
     working_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,22 @@ def test_prompt_names_unknown_words_and_the_most_similar_ones():
     assert second == "'zzz' in the prompt 'Red appel zzz' is not a word of the training captions and was left out"
 
 
+def test_words_of_other_alphabets_are_named():
+    captions = Captions(Vocabulary((ENDING, "face", "red", "pi", "ata", "cafe")), 6, ("red face",))
+    prompt = captions.read("red яблоко, 苹果 smilıng Café piñata ﬁre_red")
+    assert list(prompt.unknown) == ["яблоко", "苹果", "smilıng", "fire"]
+    assert prompt.tokens == (2, 5, 3, 4, 2, 0), "captions write piñata as two words"
+
+
+def test_words_that_are_not_trained_on_are_unknown():
+    captions = Captions(CAPTIONS.vocabulary, 3, ("red apple",), frozenset({"red", "green"}))
+    prompt = captions.read("red face grein")
+    assert (prompt.tokens, prompt.unknown) == ((2, 0, 0), {"face": None, "grein": "green"})
+    assert captions.encode(["red face"]).tolist() == [[2, 1, 0]]
+    with pytest.raises(SettingError, match="has no word of the 2 words of the training captions"):
+        captions.read("face")
+
+
 def test_prompt_that_is_too_long_says_what_was_left_out():
     prompt = CAPTIONS.read("red green face apple face")
     assert (prompt.tokens, prompt.dropped) == ((2, 4, 1), ("apple", "face"))

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from equipoise.core.data import Batch, DataSpec, NoPreparation, PairedBatch, Suggestion, without_balance
+from equipoise.core.data import Batch, DataSpec, DecodingStream, NoPreparation, PairedBatch, Suggestion, without_balance
 from equipoise.core.downscaling import DownscaledInputs, downscale, with_downscaled_inputs
 
 
@@ -58,6 +58,37 @@ def test_spec_and_batches_are_pairs_without_labels() -> None:
     assert torch.equal(batch.source, downscale(batch.real, 4))
     assert batch.condition is None
     assert (data.count("train"), data.suggestion.model, list(data.prepare())) == (10, "dcgan", [])
+
+
+def test_a_stream_that_decodes_can_be_read_by_other_processes() -> None:
+    """As image_shards does: the reader is that of the images, and the batches are those of the plain stream."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Decoding(Pictures):
+        @property
+        def reader(self) -> "Decoding":
+            return self
+
+        def read(self, index: int) -> int:
+            return index
+
+        def assemble(self, read: int) -> Batch:
+            return self.batch(read)
+
+        def damaged(self) -> dict[str, str]:
+            return {"a.png": "truncated"}
+
+        def stream(self, split: str, batch_size: int, seed: int) -> "Decoding":
+            return self
+
+    stream = DownscaledInputs(Decoding(), 4).stream("train", 2, 0)
+    assert isinstance(stream, DecodingStream)
+    expected = DownscaledInputs(Pictures(), 4).stream("train", 2, 0).batch(3)
+    for batch in (stream.batch(3), stream.assemble(stream.reader.read(3))):
+        assert torch.equal(batch.real, expected.real)
+        assert torch.equal(batch.source, expected.source)
+    assert stream.damaged() == {"a.png": "truncated"}
+    assert not isinstance(DownscaledInputs(Pictures(), 4).stream("train", 2, 0), DecodingStream)
 
 
 def test_other_models_and_other_data_get_their_own_inputs() -> None:

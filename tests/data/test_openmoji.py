@@ -136,6 +136,19 @@ def test_damaged_file_is_refused(tmp_path):
         openmoji._read(file)
 
 
+def test_words_of_fewer_training_images():
+    """The vocabulary stays that of the retrieval metrics."""
+    whole, few = (OpenMoji(captions=True, training_images=count).spec.captions for count in (None, 100))
+    assert few.vocabulary == whole.vocabulary
+    assert whole.trained is None
+    assert whole.read("boy heavy").unknown == {}
+    stream = OpenMoji(captions=True, training_images=100).stream("train", 100, 0).batch(0)
+    words = {few.vocabulary.words[token] for token in stream.condition.unique().tolist() if token}
+    assert few.trained == words
+    assert set(few.read(f"{min(words)} boy heavy").unknown) == {"boy", "heavy"}
+    assert all(not few.read(example).unknown for example in few.examples)
+
+
 def test_training_images_are_spread_over_groups():
     few = OpenMoji(image_size=16, training_images=100)
     assert (few.count("train"), few.count("held_out")) == (100, 212)

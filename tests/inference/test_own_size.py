@@ -36,6 +36,23 @@ def test_reflection_is_that_of_torch() -> None:
     assert extended[0, 0].tolist() == [[1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]] * 2
 
 
+def test_tiles_of_a_network_that_enlarges_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of memory holds for the result, and so does the width in which tiles are cross-faded."""
+    monkeypatch.setattr(own_size, "OVERLAP", 16)
+    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
+    areas = []
+
+    def enlarge(images: Tensor) -> Tensor:
+        areas.append(16 * images.shape[2] * images.shape[3])
+        return interpolate(images, scale_factor=4.0)
+
+    images = noise(1, 3, 50, 21)
+    result = apply_at_own_size(enlarge, images, 2, 4)
+    torch.testing.assert_close(result, interpolate(images, scale_factor=4.0))
+    assert len(areas) > 1
+    assert max(areas) <= 64 * 64
+
+
 @pytest.mark.parametrize("size", [(64, 64), (65, 200), (500, 90), (301, 299)])
 def test_tiles_are_seamless(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A network whose output depends on neighbours only gives the same with and without tiles."""
@@ -71,7 +88,7 @@ def test_generators_translate_any_size(generator, model: str, multiple: int) -> 
     for size in ((16, 16), (24, 16), (15, 38), (60, 5)):
         assert built.translate(noise(2, 1, *size)).shape == (2, 3, *size)
     assert torch.equal(built.translate(noise(2, 1, 16, 16)), built.generate(torch.zeros(2, 1), noise(2, 1, 16, 16)))
-    with pytest.raises(EquipoiseError, match="these images are 3 x 20 x 20, but this generator takes 1 x 16 x 16"):
+    with pytest.raises(EquipoiseError, match="these images have 3 channels, but this generator takes 1; convert them"):
         built.translate(noise(2, 3, 20, 20))
 
 

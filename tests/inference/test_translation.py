@@ -13,6 +13,7 @@ import equipoise
 from equipoise.cli import main as cli
 from equipoise.cli.arguments import parse
 from equipoise.cli.commands.train import experiment_of
+from equipoise.errors import SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.completion import complete
 from equipoise.inference import own_size, translation
@@ -199,6 +200,23 @@ def test_large_images_are_translated_in_tiles(call, run_of, monkeypatch: pytest.
     code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "other")
     assert code == 2
     assert "150 x 100 pixels, more than 100: reduce it" in err
+
+
+def test_transparent_images_are_enlarged(call) -> None:
+    """Colours of transparent pixels do not matter, and the opacity is enlarged, too."""
+    for number in range(12):
+        save(Path(f"set/{number}.png"), number, (16, 16), "RGBA")
+    words = ("--data", "image_folder", "--image-size", "16", "--option", "data.alpha=keep", "model.width=4")
+    code, _, err = call(
+        "train", "set", *words, "--model", "upsampler", "--steps", "2", "--batch-size", "4", "--out", "run"
+    )
+    assert code == 0, err
+    save(Path("in/x.png"), 1, (10, 6), "RGBA")
+    code, _, err = call("translate", "run", "in", "--out", "out")
+    assert code == 0, err
+    assert (opened("out/x.png").mode, opened("out/x.png").size) == ("RGBA", (40, 24))
+    with pytest.raises(SettingError, match="these images have 3 channels, but this generator takes 4; convert them"):
+        equipoise.load("run").translate(torch.zeros(1, 3, 4, 4))
 
 
 def test_files_are_not_replaced_without_force(call, run_of) -> None:
@@ -397,7 +415,7 @@ def test_data_flag_names_the_reader(call) -> None:
 
 def test_images_of_another_shape_raise(run_of) -> None:
     generator = equipoise.load(run_of("pix2pix"))
-    with pytest.raises(equipoise.EquipoiseError, match=r"3 x 16 x 16.* 1 x 16 x 16"):
+    with pytest.raises(equipoise.EquipoiseError, match="these images have 3 channels, but this generator takes 1; convert them"):
         generator.translate(torch.zeros(2, 3, 16, 16))
     with pytest.raises(equipoise.EquipoiseError, match="not trained to translate images back"):
         generator.translate(torch.zeros(2, 3, 16, 16), back=True)

@@ -225,6 +225,11 @@ def test_sizes(shape) -> None:
     assert images.abs().max() <= 1
 
 
+@pytest.mark.parametrize("option", ["width", "discriminator_width"])
+def test_odd_widths(create_trainer, option: str) -> None:
+    assert not create_trainer("ddgan", **{**SMALL, option: 9}).step().non_finite
+
+
 def test_a_single_denoising_step_is_a_conditional_gan(create_trainer) -> None:
     trainer = create_trainer("ddgan", denoising_steps=1, **SMALL)
     assert not trainer.step().non_finite

@@ -79,7 +79,10 @@ def test_outputs_of_a_scale_see_only_the_picture_of_that_size() -> None:
 
 
 def test_matching_aware_loss_is_that_of_fakes_for_wrong_captions() -> None:
-    """Kang 2023: reals and fakes with the captions of others; computed here without the phases."""
+    """Kang 2023: reals and fakes with the captions of others; computed here without the phases.
+
+    Another sample with the same caption does not count: its pair is a right one.
+    """
     state, batch = start(build()), Reals().batch(0)
     discriminator = state.model.networks["discriminator"]
     random_state = state.generator.get_state()
@@ -88,9 +91,22 @@ def test_matching_aware_loss_is_that_of_fakes_for_wrong_captions() -> None:
     without = discriminator_loss(state, batch, matching_weight=0)
     others = batch.condition.roll(1, 0)
     fake = loss.carry["fake"].detach()
-    terms = [softplus(discriminator.logits(discriminator.features(x), others)).mean() for x in (batch.real, fake)]
+    wrong = [row for row in range(BATCH) if not torch.equal(others[row], batch.condition[row])]
+    assert 0 < len(wrong) < BATCH
+    losses = [softplus(discriminator.logits(discriminator.features(x), others)) for x in (batch.real, fake)]
+    terms = [loss[wrong].sum(0).mean() / BATCH for loss in losses]
     assert torch.allclose(loss.total, without.total + 0.5 * sum(terms), atol=1e-5)
     assert {"mismatch_real", "mismatch_fake"} == loss.terms.keys() - without.terms.keys()
+
+
+def test_a_batch_without_another_caption_is_refused() -> None:
+    state, batch = start(build()), Reals().batch(0)
+    one = Batch(batch.real[:1], batch.condition[:1])
+    with pytest.raises(
+        SettingError, match="captions of two samples at least; use --batch-size 2, or --knob matching_w"
+    ):
+        discriminator_loss(state, one, matching_weight=0.5)
+    assert discriminator_loss(state, one, matching_weight=0).total.isfinite()
 
 
 def test_adversarial_loss_is_the_mean_over_all_outputs() -> None:

@@ -119,6 +119,13 @@ def test_prompts(call, explore: Explore, captioned_run: Path, tmp_path: Path) ->
     assert answer.content == same_as_command(call, answer, tmp_path)
 
 
+def test_unknown_words_of_a_prompt_are_named(explore: Explore, captioned_run: Path) -> None:
+    one = {"samples": ["3/2"], "prompt": "red qqq"}
+    for answer in (explore(captioned_run, "prompt", prompt="red qqq"), explore(captioned_run, "seeds", **one)):
+        assert answer.values["notes"].startswith("'qqq' in the prompt 'red qqq' is not a word of the training captions")
+    assert explore(captioned_run, "prompt", prompt="red heart").values["notes"] == ""
+
+
 def test_whole_points_of_the_plane_are_seeds(explore: Explore, trained: Path) -> None:
     for (x, y), seed in {(3, 0): 3, (2, 1): 102, (-1, 0): 2**32 - 1}.items():
         point = explore(trained, "plane", x=x, y=y)

@@ -16,7 +16,7 @@ from equipoise.data._arrays import luma
 from equipoise.data._files.sources import Source, open_file
 from equipoise.data._images.decoding import decode, decode_whole
 from equipoise.data._images.formats import ENDINGS
-from equipoise.data._images.image_format import ImageFormat
+from equipoise.data._images.image_format import RGBA, ImageFormat
 from equipoise.data._images.notes import format_notes
 from equipoise.data._images.sources import format_left_out, open_images
 from equipoise.data._images.value_range import ValueRange, measure_range
@@ -31,7 +31,9 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """The images of a source, with 1 or 3 `channels`. `form`: how they are decoded; its size is that of squares.
+    """The images of a source, with 1, 3 or 4 `channels`, the fourth one the opacity.
+
+    `form`: how they are decoded; its size is that of squares.
 
     `notes`: information for the user on the range of the values. `facts`: counts made while reading squares.
     """
@@ -61,7 +63,7 @@ class Pictures:
         pixels = torch.from_numpy(np.ascontiguousarray(rows).astype(np.float32))
         if rows.dtype == np.uint8:
             pixels.div_(127.5).sub_(1)
-        if self.channels == 3:
+        if self.channels != 1:
             return Picture(pixels, False)
         is_grey = bool((pixels == pixels[:1]).all())
         return Picture(pixels[:1] if is_grey else luma(pixels[None])[0], not is_grey)
@@ -74,11 +76,12 @@ class Pictures:
 def open_pictures(
     location: Path, cache: Path, form: ImageFormat, options: ValueRange, channels: int
 ) -> Generator[Preparation, None, Pictures]:
-    """Open the images of a folder, archive or array, or one image file, as 1 or 3 `channels`.
+    """Open the images of a folder, archive or array, or one image file, as 1, 3 or 4 `channels`.
 
     Measures the range of their values if `options` does not set it; see `measure_range`. Yields progress. Raises
     DataError if there is no image.
     """
+    form = form._replace(alpha="keep") if channels == RGBA else form
     source = open_file(location) if _is_image_file(location) else open_images(location)
     measured = options
     if options.black is None:

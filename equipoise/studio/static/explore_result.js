@@ -12,6 +12,7 @@ const SHARP = 700;
 export function createResult(view, body) {
   const picture = h("img", { class: "pixels wide", alt: "", draggable: "false" });
   const text = h("pre", { hidden: true, tabindex: 0, "aria-label": "Generated samples" });
+  const notes = h("p", { class: "muted", role: "status", hidden: true });
   const captures = h("div", { class: "stack" });
   let blob = new Blob(), scale = "1", shown = "";
 
@@ -38,6 +39,8 @@ export function createResult(view, body) {
       picture.parentElement?.style.setProperty("--ratio", String(picture.naturalWidth / picture.naturalHeight));
       URL.revokeObjectURL(old);
     }
+    notes.textContent = decodeURIComponent(response.headers.get("X-Equipoise-Notes") ?? "");
+    notes.hidden = !notes.textContent;
     view.problem.hidden = true;
     await view.setStep(Number(response.headers.get("X-Equipoise-Step") ?? view.facts.step));
     drawCaptures(traits, decodeURIComponent(response.headers.get("X-Equipoise-Command") ?? ""));
@@ -55,7 +58,7 @@ export function createResult(view, body) {
       download(response ? await response.blob() : blob, `${name}.${suffix}`);
       if (what === "latents") notify("Saved. To draw them again, load the file under “Shelf”.");
     }) }, label);
-    fill(captures, h("div", { class: "toolbar" }, save("png", ending, isWhole ? whole : "Save this one"),
+    fill(captures, notes, h("div", { class: "toolbar" }, save("png", ending, isWhole ? whole : "Save this one"),
       ending === "png" && body() && choice([["1", "size × 1"], ["4", "size × 4"], ["8", "size × 8"]], scale,
         (value) => { scale = value; }, { "aria-label": "Size of the saved picture" }),
       traits.includes("film") && save("film", "mp4", "Save film"),
