@@ -108,12 +108,16 @@ def _prepare(
 
 
 class _ClaimedJobs:
-    """The jobs of a phase as calls, as far as they can be claimed. Mutable: `held` are the claims of this process."""
+    """The jobs of a phase as calls, as far as they can be claimed. Mutable.
+
+    `held`: the claims of this process. `failed`: jobs that are known to have failed, so that counting reads no files.
+    """
 
     def __init__(self, plan: ComparisonPlan, folder: ComparisonFolder, phase: JobPhase, claims: ClaimFolder) -> None:
         self.plan, self.folder, self.is_serial = plan, folder, phase.is_serial
         self.jobs = {job.name: job for job in phase.jobs}
         self.held: dict[str, JobClaim] = {}
+        self.failed: set[str] = set()
         self.queue = ClaimedQueue(tuple(self.jobs), claims, self._has_ended, group=len(plan.arms))
 
     @property
@@ -128,6 +132,7 @@ class _ClaimedJobs:
         except JobGivenUpError as error:
             self.folder.output(error.job).write_text(f"{error}\n")
             record_end(self.folder, error.job, LOST)
+            self.failed.add(error.job)
             self.queue.end(error.job)
             return self.take()
         if claim is None:
@@ -154,6 +159,8 @@ class _ClaimedJobs:
             return False, None
         error = record_end(self.folder, name, ended.code)
         claim.end("done" if error is None else "failed")
+        if error is not None:
+            self.failed.add(name)
         self.queue.end(name)
         return True, error
 
@@ -165,14 +172,17 @@ class _ClaimedJobs:
 
     def count_done(self) -> int:
         """Return the number of jobs that are done, as far as this process has looked."""
-        return sum(self.queue.is_known(name) and not self.folder.failed(name).exists() for name in self.jobs)
+        return sum(self.queue.is_known(name) and name not in self.failed for name in self.jobs)
 
     def _free(self, claim: JobClaim, *, is_killed: bool = False) -> None:
         with contextlib.suppress(OSError):  # without space the claim ends with this process
             claim.end("done" if self._has_ended(claim.job) else "free", is_killed=is_killed)
 
     def _has_ended(self, name: str) -> bool:
-        return self.folder.failed(name).exists() or is_job_done(self.folder, self.plan, self.jobs[name])
+        if self.folder.failed(name).exists():
+            self.failed.add(name)
+            return True
+        return is_job_done(self.folder, self.plan, self.jobs[name])
 
     def _is_ready(self, name: str) -> bool:
         return jobs.is_ready(self.plan, self.jobs[name], _Unfinished(self.queue, self.jobs))

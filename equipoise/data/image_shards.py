@@ -210,7 +210,9 @@ class ImageShards:
             kinds = ", ".join(f"{number:,} {printable(kind)}" for kind, number in sorted(index.left_out.items()))
             yield f"left out: {kinds}"
         if index.kind == ".parquet":
-            yield f"{default_window(index)} row groups are read at a time and mixed (mixed_shards)"
+            mixed = min(self.mixed_shards or default_window(index), len(index.blocks))
+            verb = agree(mixed, "is", "are")
+            yield f"{format_count(mixed, 'row group')} {verb} read at a time and mixed (mixed_shards)"
         if damaged := index.damaged():
             verb = agree(len(damaged), "is known to be damaged", "are known to be damaged")
             yield f"{format_count(len(damaged), 'image')} {verb}, and replaced by others: {format_names(list(damaged))}"
@@ -279,5 +281,5 @@ def _describe_changes(before: ShardIndex | None, index: ShardIndex) -> str:
     """Describe how shards changed since a run started."""
     if before is None:
         return "its files differ"
-    tables = [{shard.path: shard.digest for shard in each.shards} for each in (before, index)]
+    tables = [{shard.path: f"{shard.digest} {shard.size}" for shard in each.shards} for each in (before, index)]
     return describe_difference(*tables) or "its labels differ"

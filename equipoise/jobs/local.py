@@ -23,8 +23,8 @@ from multiprocessing.process import BaseProcess
 from equipoise.jobs.backend import POLL_SECONDS, Call, RunningCall, execute_call
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
+STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to save and end; Windows has no SIGHUP."""
 KILLED = -9
 """Exit code of a process that a signal killed, if the signal is unknown; Windows does not name it."""
 SERVER_ENDED = 255
@@ -100,6 +100,8 @@ class LocalBackend:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_run_call, args=(call, sender), name=call.name)
         with _one_thread():
+            if isinstance(context, ForkServerContext):
+                _start_server()
             process.start()
         sender.close()
         return LocalProcess(process, receiver)
@@ -131,10 +133,11 @@ def _run_call(call: Call, end: Connection) -> None:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     stop = threading.Event()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP; with nohup it stays ignored
-        if number is not None and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
+    for number in STOPS:
+        if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:  # with nohup it stays ignored
             signal.signal(number, lambda number, frame: stop.set())
+    if hasattr(signal, "pthread_sigmask"):  # where there is a server, which has blocked them
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     code = 1
     try:
@@ -142,6 +145,21 @@ def _run_call(call: Call, end: Connection) -> None:
     finally:
         end.send((code, time.process_time()))
     sys.exit(code)
+
+
+def _start_server() -> None:
+    """Start the server of processes, unless it runs, with the signals blocked that ask to end.
+
+    It belongs to the group of processes that Ctrl-C ends, and would ignore that only after it has imported its modules.
+    """
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # which would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # the server inherits it
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """Images that are decoded while a model trains: the same from every kind of shard, exact positions, clear errors."""
 
+import errno
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from equipoise.core.data import DecodingStream
+from equipoise.data._shards import folders as folders_module
 from equipoise.data._shards import parquet_rows as parquet_module
 from equipoise.data._shards import reader as reader_module
 from equipoise.data._shards.index import ROW
@@ -216,6 +218,135 @@ def test_folders_called_valid_are_held_out(tmp_path, read):
     assert data.skipped() == {"4 files: images of tests, never trained on": "not used"}
 
 
+SETS = ("train", "val", "test")
+
+
+def split_members(prefix="", infix=""):
+    """Ten images of two classes in each split."""
+    for place, split in enumerate(SETS):
+        for number in range(10):
+            name = f"{prefix}{split}/{infix}{'cats' if number % 2 else 'dogs'}/{number}.png"
+            yield name, png(100 * place + number)
+
+
+@pytest.mark.parametrize("kind", ["tar", "shuffled tar", "files"])
+@pytest.mark.parametrize(("prefix", "infix"), [("", ""), ("imagenet/", ""), ("/data/set/", ""), ("", "imagenet/")])
+def test_folders_of_splits_are_found_at_any_depth(tmp_path, read, kind, prefix, infix):
+    """As people pack them: folders above the splits, or between a split and its classes; also in any order."""
+    members = list(split_members(prefix, infix))
+    if kind == "files":
+        for name, content in members:
+            path = tmp_path / "set" / name.removeprefix("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    else:
+        mixed = [member for start in range(7) for member in members[start::7]]
+        write_tar(tmp_path / "set" / "a.tar", mixed if kind == "shuffled tar" else members[::-1])
+    data = read("set").resolve()
+    assert (data.count("train"), data.count("held_out"), data.spec.class_names) == (10, 10, ("cats", "dogs"))
+    assert data.skipped() == {"10 files: images of tests, never trained on": "not used"}
+    for place, split in enumerate(("train", "held_out")):
+        batch = data.stream(split, 10, 0).batch(0)
+        pairs = zip(((batch.real + 1) * 127.5).round().byte().numpy(), batch.condition.tolist(), strict=True)
+        expected = {(decoded(100 * place + number), int(number % 2 == 0)) for number in range(10)}
+        assert {(image.tobytes(), label) for image, label in pairs} == expected
+
+
+def decoded(number):
+    return np.asarray(Image.open(io.BytesIO(png(number)))).transpose(2, 0, 1).tobytes()
+
+
+def test_a_class_called_train_is_no_split(tmp_path, read):
+    members = [(f"vehicles/{name}/{number}.png", png(number)) for name in ("bus", "train") for number in range(9)]
+    write_tar(tmp_path / "set" / "a.tar", members)
+    data = read("set").resolve()
+    assert data.spec.class_names == ("bus", "train")
+    assert data.count("train") + data.count("held_out") == 18
+
+
+def test_many_folders_below_a_split_keep_it(tmp_path, read, monkeypatch):
+    monkeypatch.setattr(folders_module, "MAX_FOLDERS", 8)
+    members = [(f"{split}/{number}/x.png", png(number)) for split in SETS for number in range(20)]
+    write_tar(tmp_path / "set" / "a.tar", members)
+    data = read("set").resolve()
+    assert (data.count("train"), data.count("held_out"), data.spec.class_names) == (20, 20, ())
+
+
+def test_links_in_a_tar_are_counted(tmp_path, read):
+    write_tar(tmp_path / "set" / "a.tar", [(f"{number}.png", png(number)) for number in range(9)])
+    with tarfile.open(tmp_path / "set" / "a.tar", "a") as archive:
+        for name, kind in (("hard.png", tarfile.LNKTYPE), ("soft.png", tarfile.SYMTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "0.png"
+            archive.addfile(info)
+    (line,) = read("set").resolve().skipped()
+    assert line == "2 files: links in a tar (pack it again with --dereference --hard-dereference)"
+
+
+@pytest.mark.parametrize("mixed", [None, 1, 5])
+def test_mixed_shards_sets_the_row_groups_in_memory(tmp_path, read, mixed):
+    write_parquet(tmp_path / "set")
+    data = read("set", mixed_shards=mixed).resolve()
+    expected = "12 row groups are" if mixed is None else f"{mixed} row group{'s are' if mixed > 1 else ' is'}"
+    assert f"{expected} read at a time and mixed (mixed_shards)" in notes(data)
+    stream = data.stream("train", 8, 0)
+    stream.batch(0)
+    window = mixed or reader_module.default_window(data._open()[1])
+    assert reader_module._groups(data._open()[1].folder, data._root(), window).most == (mixed or 12) + 1
+
+
+def test_a_wrong_key_names_the_column(tmp_path, read):
+    write_parquet(tmp_path / "set")
+    with pytest.raises(DataError, match=r"part-0\.parquet has no column of images 'imge'; did you mean 'image'\?"):
+        read("set", key="imge").resolve()
+
+
+def test_a_shard_of_another_size_is_another_index(tmp_path, read):
+    """Zeros at its end are no change of the images, but the reader compares sizes."""
+    write_tars(tmp_path / "set")
+    before = read("set").resolve()
+    with (tmp_path / "set" / "set-0000.tar").open("ab") as file:
+        file.write(bytes(10_240))
+    data = read("set").resolve()
+    assert data.digest != before.digest
+    assert contents(data) == contents(read("set"))
+
+
+@pytest.mark.parametrize("key", ["png", ".PNG"])
+def test_keys_are_compared_without_case(tmp_path, read, key):
+    write_tar(tmp_path / "set" / "a.tar", [(f"{number}.PNG", png(number)) for number in range(9)])
+    data = read("set", key=key).resolve()
+    assert data.count("train") + data.count("held_out") == 9
+    with pytest.raises(DataError, match=r"contains no image that ends with \.jpg \(data\.key\): 9 \.png"):
+        read("set", key="jpg").resolve()
+
+
+def test_an_error_of_the_drive_ends_the_run_instead_of_changing_it(tmp_path, read, monkeypatch):
+    write_tars(tmp_path / "set")
+    stream = read("set").resolve().stream("train", 8, 0)
+
+    def stale(*args):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader_module.os, "pread", stale)
+        with pytest.raises(DataError, match=r"cannot be read: .*[Ss]tale.*; restore it, and resume the run"):
+            stream.batch(0)
+    assert not stream.damaged()
+
+
+def test_abandoned_folders_are_removed(tmp_path, read):
+    write_tars(tmp_path / "set")
+    old, new = (tmp_path / "cache" / "shards" / f".indexing-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "rows.raw").write_bytes(b"")
+    for path in (old / "rows.raw", old):
+        os.utime(path, (0, 0))
+    read("set").resolve()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_a_damaged_image_is_replaced_and_named(tmp_path, read):
     members = [(f"{number}.png", PICTURES[number]) for number in range(20)]
     members[3] = ("3.png", PICTURES[3][:200])
@@ -255,7 +386,7 @@ def test_key_chooses_among_the_images_of_a_sample(tmp_path, read):
     chosen = {key: read("set", key=key).resolve() for key in ("a.png", "b.png")}
     assert contents(chosen["a.png"]) != contents(chosen["b.png"])
     assert contents(read("set").resolve()) == contents(chosen["a.png"])
-    assert any("6 further images of a sample, which key selects" in note for note in notes(read("set")))
+    assert any("6 further images of samples, which have the same name" in note for note in notes(read("set")))
 
 
 def test_grey_images_have_one_channel_and_transparent_ones_four(tmp_path, read):

@@ -415,7 +415,9 @@ def test_data_flag_names_the_reader(call) -> None:
 
 def test_images_of_another_shape_raise(run_of) -> None:
     generator = equipoise.load(run_of("pix2pix"))
-    with pytest.raises(equipoise.EquipoiseError, match="these images have 3 channels, but this generator takes 1; convert them"):
+    with pytest.raises(
+        equipoise.EquipoiseError, match="these images have 3 channels, but this generator takes 1; convert them"
+    ):
         generator.translate(torch.zeros(2, 3, 16, 16))
     with pytest.raises(equipoise.EquipoiseError, match="not trained to translate images back"):
         generator.translate(torch.zeros(2, 3, 16, 16), back=True)

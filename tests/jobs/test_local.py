@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -90,6 +92,42 @@ def test_a_call_goes_on_when_the_server_of_processes_is_killed(tmp_path: Path, s
     other = start()
     other.join()
     assert other.exit_code == 0
+
+
+CTRL_C = """\
+import os, signal, sys, threading, time
+from pathlib import Path
+from local_calls import work
+from equipoise.jobs.backend import Call
+from equipoise.jobs.local import LocalBackend
+
+if __name__ == "__main__":
+    stops = []
+    signal.signal(signal.SIGINT, lambda number, frame: stops.append(number))
+    signal.signal(signal.SIGTERM, lambda number, frame: stops.append(number))
+    threading.Timer(0.3, lambda: os.killpg(0, int(sys.argv[1]))).start()
+    folder = Path(sys.argv[2])
+    process = LocalBackend(1, ("slow_module",)).start(Call("job", work, (folder / "started",), folder / "output.log"))
+    assert stops, "the signal did not come while the server started"
+    process.terminate()
+    process.join()
+    print(process.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_does_not_end_the_server_while_it_starts(tmp_path: Path, number: int) -> None:
+    """Ctrl-C, and SIGTERM to the group: as to every other call, the answer is to save and end."""
+    (tmp_path / "local_calls.py").write_text(MODULE)
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(1.5)\n")
+    (tmp_path / "script.py").write_text(CTRL_C)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, str(tmp_path / "script.py"), str(int(number)), str(tmp_path)]
+    ended = subprocess.run(
+        command, env=environment, start_new_session=True, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == f"{INTERRUPTED}\n"
 
 
 def test_a_pipe_that_another_process_has_inherited_keeps_no_call_running(tmp_path: Path, start) -> None:

@@ -14,6 +14,7 @@ complete or absent, and never changes. Imports no torch.
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,13 +30,17 @@ from equipoise.core.printing import printable
 from equipoise.data._files.listing import content_digest, report_write_errors, save_json
 from equipoise.data._shards.order import Blocks, Integers, held_out_counts
 
-FORMAT = 1
+FORMAT = 2
 ROWS, BLOCKS, NAMES, ABOUT, DAMAGED = "rows.bin", "blocks.npy", "names.bin", "about.json", "damaged.tsv"
 ROW = np.dtype([("offset", "<u8"), ("size", "<u4"), ("label", "<i4")])
 FILES = "files"
 """Kind of an index of single files; others are .tar and .parquet."""
 MAX_HELD_OUT = 50_000
 """Largest number of images that are held out as a share: metrics need no more."""
+
+PARTIAL = ".indexing-"
+ABANDONED_SECONDS = 3600.0
+"""Time without a change after which nobody writes an index any more."""
 
 IndexRows = npt.NDArray[np.void]
 
@@ -190,11 +195,21 @@ def new_entry(cache: Path) -> Iterator[Path]:
     with report_write_errors(cache):
         parent = cache / "shards"
         parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(mkdtemp(prefix=".indexing-", dir=parent))
+        _remove_abandoned(parent)
+        partial = Path(mkdtemp(prefix=PARTIAL, dir=parent))
         try:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of processes that were killed while they indexed."""
+    for folder in parent.glob(f"{PARTIAL}*"):
+        with suppress(OSError):
+            changed = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - changed > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(partial: Path, cache: Path, digest: str) -> None:

@@ -28,6 +28,7 @@ RUN = 16_384
 LABEL_ENDINGS = (".cls", ".json")
 MAX_LABEL_FILE = 2**20
 """Largest size of the file of a label, in bytes."""
+FURTHER = "further images of samples, which have the same name up to the first dot; data.key selects one by its ending"
 MAX_IMAGE = 2**30
 """Largest size of an image file, in bytes."""
 
@@ -64,7 +65,7 @@ def find_index(location: str, options: IndexOptions, cache: Path) -> Generator[P
                 content.images.close()
             digest = writer.finish(options.labels)
             if not writer.count:
-                raise DataError(f"{printable(location)} contains no image{_describe(writer)}")
+                raise DataError(f"{printable(location)} contains no image{_describe(writer, shards, options)}")
             indexes.publish(partial, cache, digest)
     indexes.save_pointer(cache, key, Pointer(digest, str(shards.root), state))
     result = indexes.open_index(cache, digest)
@@ -176,7 +177,7 @@ def _add_tar(writer: IndexWriter, path: Path, split: SplitName | None, options: 
     writer.label_source = ".cls or .json files"
     with path.open("rb", buffering=0) as file:
         sample: list[Member] = []
-        for member in read_members(path, digest.update):
+        for member in read_members(path, digest.update, writer.left_out):
             if is_junk(member.name.removeprefix("./")):
                 continue
             if sample and _stem(sample[0].name) != _stem(member.name):
@@ -199,56 +200,42 @@ def _add_sample(
     """Add the image of a sample, whose members are adjacent in the tar, with the label in one of the others."""
     images = [member for member in sample if ending(member.name) in ENDINGS]
     if options.key:
-        images = [member for member in images if member.name.endswith(f".{options.key}")]
-    label = ""
+        chosen = f".{options.key.lower().removeprefix('.')}"
+        images = [member for member in images if member.name.lower().endswith(chosen)]
+    label, offsets = "", {member.offset for member in images}
     for member in sample:
         suffix = ending(member.name)
         if images and not label and suffix in LABEL_ENDINGS and member.size <= MAX_LABEL_FILE:
             content = os.pread(file, member.size, member.offset)
             update(content)
             label = parse_side_label(content, member.name)
-        elif member not in images:
+        elif member.offset not in offsets:
             writer.left_out[suffix or "without extension"] += 1
     if len(images) > 1:
-        writer.left_out["further images of a sample, which key selects"] += len(images) - 1
+        writer.left_out[FURTHER] += len(images) - 1
     if images and images[0].size > MAX_IMAGE:
         writer.left_out[f"larger than {MAX_IMAGE // 2**30} GiB"] += 1
     elif images:
-        folder = images[0].name.removeprefix("./").rpartition("/")[0]
-        writer.add(images[0].offset, images[0].size, label, folder.partition("/")[0])
+        folder = images[0].name.removeprefix("./").strip("/").rpartition("/")[0]
+        writer.add(images[0].offset, images[0].size, label, folder)
 
 
 def _add_files(writer: IndexWriter, names: SortedNames) -> None:
-    """Add the files of a folder. A first folder called train or valid is a split, if there is one for training."""
-    digest, current, offset = blake2b(digest_size=16), "", 0
-    tops: dict[str, SplitName | None] = {}
+    """Add the files of a folder."""
+    digest, offset = blake2b(digest_size=16), 0
     with (writer.partial / indexes.NAMES).open("wb") as file:
-        for name in names.merge():
+        for number, name in enumerate(names.merge()):
+            if number % RUN == 0:
+                writer.add_block(0, None)
             file.write(name)
-            top = os.fsdecode(name).partition("/")[0] if b"/" in name else ""
-            if top not in tops and len(tops) < RUN:
-                parsed = parse_split(top) if top else None
-                tops[top] = parsed.split if parsed else None
-    has_splits = "train" in tops.values()
-    size = 0
-    for name in names.merge():
-        path = os.fsdecode(name)
-        top, _, rest = path.rpartition("/")[0].partition("/")
-        split = tops.get(top) if has_splits else None
-        place, offset = offset, offset + len(name)
-        digest.update(name + b"\0")
-        if split == "test":
-            writer.left_out["images of tests, never trained on"] += 1
-            continue
-        if not writer.blocks or size == RUN or (top != current and has_splits):
-            writer.add_block(0, split)
-            current, size = top, 0
-        size += 1
-        writer.add(place, len(name), "", rest.partition("/")[0] if split else top)
+            digest.update(name + b"\0")
+            writer.add(offset, len(name), "", os.fsdecode(name).rpartition("/")[0])
+            offset += len(name)
     writer.add_shard(".", 0, digest.hexdigest())
 
 
-def _describe(writer: IndexWriter) -> str:
+def _describe(writer: IndexWriter, shards: Shards, options: IndexOptions) -> str:
     """Return what there is in place of images, to follow a message."""
     listed = ", ".join(f"{count:,} {printable(kind)}" for kind, count in writer.left_out.most_common(3))
-    return f": {listed}" if listed else ""
+    key = f" that ends with .{options.key} (data.key)" if options.key and shards.kind == ".tar" else ""
+    return f"{key}: {listed}" if listed else key

@@ -44,12 +44,14 @@ def _add_rows(
     key: str | None,
     label: str | None,
 ) -> str:
-    column = writer.column or image_column(file, path, key)
+    column = writer.column if writer.shards and writer.column else image_column(file, path, key)
     if column not in file.schema_arrow.names:
         raise DataError(f"{printable(str(path))} has no column '{printable(column)}', unlike {writer.shards[0].path}")
     writer.column = image_column(file, path, column)
     name = _label_column(file, path, label)
-    writer.label_source = f"column {name}" if name else ""
+    writer.label_source = writer.label_source or (f"column {name}" if name else "")
+    if name is None and writer.label_source:
+        writer.notes.append(f"{printable(path.name)} has no {printable(writer.label_source)} of labels")
     names = label_names(file.schema_arrow.metadata or {}).get(name or "", [])
     digest = blake2b(repr(file.schema_arrow).encode(), digest_size=16)
     for group in range(file.num_row_groups):

@@ -77,7 +77,10 @@ class ShardReader:
                 attempt += 1
                 _report(stored, self.root, int(rows[place]), str(result))
                 if attempt > MAX_DAMAGED:
-                    raise DataError(f"{MAX_DAMAGED} images in a row cannot be used, such as {result}; see skipped.txt")
+                    name = printable(image_name(stored, self.root, int(rows[place])))
+                    raise DataError(
+                        f"{MAX_DAMAGED} images in a row cannot be used, {name} as the last: {result}; check them"
+                    )
                 rows[place] = order.rows(positions[place : place + 1], attempt)[0]
                 ((_, result),) = self._decode(stored, rows[place : place + 1])
             pixels[place] = result
@@ -98,7 +101,7 @@ class ShardReader:
         self, stored: ShardIndex, rows: Integers
     ) -> Iterator[tuple[int, "npt.NDArray[np.uint8] | npt.NDArray[np.float32] | DataError"]]:
         """Yield place and pixels of images, in the order of the shards, or the error of one that is damaged."""
-        for place, content in read_images(stored, self.root, rows):
+        for place, content in read_images(stored, self.root, rows, self.window):
             try:
                 yield place, content if isinstance(content, DataError) else decode_pixels(content, self.form)
             except DataError as error:
@@ -122,10 +125,13 @@ def _order(reader: ShardReader) -> ShardOrder:
     return ShardOrder(index.split_blocks(reader.share), reader.seed, reader.is_held_out, min(window, len(index.blocks)))
 
 
-def read_images(index: ShardIndex, root: Path, rows: Integers) -> Iterator[tuple[int, bytes | DataError]]:
+def read_images(
+    index: ShardIndex, root: Path, rows: Integers, window: int | None = None
+) -> Iterator[tuple[int, bytes | DataError]]:
     """Yield place and bytes of the images in these rows, shard by shard, or why one of them cannot be read.
 
-    Raises DataError for a shard that is missing, changed or cannot be read.
+    `window`: number of row groups that are mixed, and so many are kept; None: that of :func:`default_window`. Raises
+    DataError for a shard that is missing, changed or cannot be read.
     """
     places = np.argsort(rows, kind="stable")
     if index.kind == FILES:
@@ -139,7 +145,7 @@ def read_images(index: ShardIndex, root: Path, rows: Integers) -> Iterator[tuple
         if index.kind == ".tar":
             yield from _read_members(index, root, block, own, rows)
         else:
-            yield from _read_rows(index, root, block, own, rows)
+            yield from _read_rows(index, _groups(index.folder, root, window or default_window(index)), block, own, rows)
 
 
 def image_name(index: ShardIndex, root: Path, row: int) -> str:
@@ -171,10 +177,13 @@ def _report(index: ShardIndex, root: Path, row: int, reason: str) -> None:
 
 
 def _read_file(path: Path) -> bytes | DataError:
+    """Read an image file. One that is missing or locked is like a damaged one; raises DataError for other errors."""
     try:
         return path.read_bytes()
-    except OSError as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         return DataError(f"cannot be read: {error.strerror or error}")
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _read_members(
@@ -192,20 +201,19 @@ def _read_members(
         members = index.rows[rows[places]]
         parts = zip(places.tolist(), members["size"].tolist(), members["offset"].tolist(), strict=True)
         for place, size, offset in parts:
-            try:
-                yield place, os.pread(file, size, offset)
-            except OSError as error:
-                yield place, DataError(f"cannot be read: {error.strerror or error}")
+            yield place, os.pread(file, size, offset)
+    except OSError as error:  # of the drive: an image that is replaced would make another run
+        raise _unreadable(path, error) from error
     finally:
         os.close(file)
 
 
 def _read_rows(
-    index: ShardIndex, root: Path, block: ShardBlock, places: Integers, rows: Integers
+    index: ShardIndex, groups: "RowGroups", block: ShardBlock, places: Integers, rows: Integers
 ) -> Iterator[tuple[int, bytes | DataError]]:
     from equipoise.data._files.parquet import image_bytes
 
-    group = _groups(index.folder, root).read(index, block)
+    group = groups.read(index, block)
     for place in places:
         try:
             yield int(place), image_bytes(group[int(index.rows["offset"][rows[place]])].as_py())
@@ -246,8 +254,8 @@ class RowGroups:
 
 
 @lru_cache(maxsize=4)
-def _groups(entry: Path, root: Path) -> RowGroups:
-    return RowGroups(root, default_window(load_index(entry)) + 1)
+def _groups(entry: Path, root: Path, window: int) -> RowGroups:
+    return RowGroups(root, min(window, len(load_index(entry).blocks)) + 1)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

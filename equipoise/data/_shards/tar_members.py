@@ -4,6 +4,7 @@ Python's tarfile takes three times as long, and keeps every member in memory.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ BLOCK = 512
 REGULAR = b"0\0" + b"7"
 LONG_NAME, LONG_LINK, EXTENDED, GLOBAL = b"L", b"K", b"x", b"g"
 SPARSE = b"S"
+LINKS = b"12"
+PACKED_LINKS = "links in a tar (pack it again with --dereference --hard-dereference)"
 END = bytes(BLOCK)
 
 
@@ -26,8 +29,10 @@ class Member(NamedTuple):
     size: int
 
 
-def read_members(path: Path, update: Callable[[bytes], object] = lambda header: None) -> Iterator[Member]:
-    """Yield the regular files of a tar in order; `update` is called with every header.
+def read_members(
+    path: Path, update: Callable[[bytes], object] = lambda header: None, left_out: Counter[str] | None = None
+) -> Iterator[Member]:
+    """Yield the regular files of a tar in order; `update` is called with every header. Links are counted in `left_out`.
 
     Raises DataError for a file that is truncated, damaged or no tar; OSError if it cannot be read.
     """
@@ -56,6 +61,8 @@ def read_members(path: Path, update: Callable[[bytes], object] = lambda header: 
                 update(header)
                 if not name.endswith(b"/"):
                     yield Member(name.decode("utf-8", "surrogateescape"), content, size)
+            elif kind in LINKS and left_out is not None:
+                left_out[PACKED_LINKS] += 1
             elif kind == SPARSE:
                 raise DataError(f"{path} contains sparse files; pack it again without --sparse")
             if kind not in (EXTENDED, LONG_NAME, LONG_LINK, GLOBAL):
