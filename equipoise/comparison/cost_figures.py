@@ -22,8 +22,14 @@ HEIGHT = 3.4
 """Height of a panel in inches: more than that of a curve, for the names of the arms."""
 LINES = ("-", "--", ":")
 """Line styles; the colours start again with the next one."""
-LABEL_SHIFTS = (4, 14, -10, -20)
-"""Heights of names next to their points, in points, so that those of neighbours do not cover each other."""
+LABEL_SIZE, LABEL_GAP = 7, 5
+"""Height of the names of arms, and their distance from the points, in points."""
+LABEL_HEIGHTS = tuple(sign * step for step in (0, 9, 18, 27, 36) for sign in (1, -1))
+"""Heights of names above their points that are tried, in points, on the right side and on the left."""
+Box = tuple[float, float, float, float]
+"""Left, low, right and high, in points."""
+LETTER_WIDTH = 0.62
+"""Of a letter, in heights."""
 MAX_COLUMNS = 2
 """Panels in a row on a desktop: names of arms need room."""
 
@@ -62,7 +68,9 @@ def _sampling_figure(plan: ComparisonPlan, blocks: Sequence[Block], columns: int
         _plot_points(axes, plan, points)
         _use_log_scale(axes)
         axes.margins(x=0.25)
-        axes.set_ylim(-0.05, 1.05)
+        top = min(1.0, 1.1 * max(score.high for _, score in points.values()))
+        axes.set_ylim(-0.05 * top, 1.05 * top)
+        _label_points(axes, points)
         axes.set_xlabel("CPU seconds per 1,000 samples")
         axes.set_ylabel("score, mean with 95 % interval")
         panel_title(axes, setting, legends=False)
@@ -80,9 +88,8 @@ def _use_log_scale(axes: "Axes") -> None:
 
 
 def _plot_points(axes: "Axes", plan: ComparisonPlan, points: Mapping[str, tuple[float, IntervalEstimate]]) -> None:
-    """Plot one point per arm with its name; arms that share a run are connected, the cheapest samples first."""
+    """Plot one point per arm; arms that share a run are connected, the cheapest samples first."""
     styles = _styles(plan)
-    places = {name: place for place, name in enumerate(sorted(points, key=lambda n: points[n][0]))}
     for trained in dict.fromkeys(plan.arms[name].run or name for name in points):
         names = sorted((name for name in points if trained in (name, plan.arms[name].run)), key=lambda n: points[n][0])
         colour, line = styles[trained]
@@ -91,8 +98,28 @@ def _plot_points(axes: "Axes", plan: ComparisonPlan, points: Mapping[str, tuple[
             cost, score = points[name]
             axes.plot([cost, cost], [score.low, score.high], color=colour, linewidth=1, alpha=0.6)
             axes.plot([cost], [score.value], "o", color=colour, markersize=5, markeredgecolor="white")
-            shift = LABEL_SHIFTS[places[name] % len(LABEL_SHIFTS)]
-            axes.annotate(name, (cost, score.value), xytext=(5, shift), textcoords="offset points", fontsize=7)
+
+
+def _label_points(axes: "Axes", points: Mapping[str, tuple[float, IntervalEstimate]]) -> None:
+    """Write the names of arms next to their points, where they cover as few others, and points, as possible."""
+    dots = axes.transData.transform([(cost, score.value) for cost, score in points.values()]) * 72 / axes.figure.dpi
+    boxes = [(x - 3, y - 3, x + 3, y + 3) for x, y in dots]
+    for name, (x, y) in sorted(zip(points, dots, strict=True), key=lambda item: item[1][0]):
+        width = LETTER_WIDTH * LABEL_SIZE * len(name)
+        places = [(side, height) for height in LABEL_HEIGHTS for side in (LABEL_GAP, -LABEL_GAP - width)]
+        drawn = [(x + dx, y + dy - LABEL_SIZE / 2, x + dx + width, y + dy + LABEL_SIZE / 2) for dx, dy in places]
+        best = min(range(len(places)), key=lambda number: sum(_overlap(drawn[number], box) for box in boxes))
+        boxes.append(drawn[best])
+        cost, score = points[name]
+        axes.annotate(
+            name, (cost, score.value), xytext=places[best], textcoords="offset points", fontsize=LABEL_SIZE, va="center"
+        )
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Return the area that two boxes have in common."""
+    left, low, right, high = (*map(max, one[:2], other[:2]), *map(min, one[2:], other[2:]))
+    return max(0.0, right - left) * max(0.0, high - low)
 
 
 def _training_figure(plan: ComparisonPlan, blocks: Sequence[Block], columns: int) -> "Figure":
