@@ -7,9 +7,9 @@ from typing import NamedTuple
 from equipoise.data._splits import SplitName, parse_split
 
 MAX_FOLDERS = 10_000
-"""Largest number of folders that are told apart by as many of their levels; with more, one level less is."""
+"""Largest number of folders that are distinguished by as many of their levels; with more, one level less is used."""
 DEPTH = 4
-"""Levels of folders that are told apart: those of set/train/class, and one more."""
+"""Levels of folders that are distinguished: those of set/train/class, and one more."""
 
 
 class FolderMeaning(NamedTuple):
