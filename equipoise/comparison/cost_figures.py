@@ -26,10 +26,10 @@ LABEL_SIZE, LABEL_GAP = 7, 5
 """Height of the names of arms, and their distance from the points, in points."""
 LABEL_HEIGHTS = tuple(sign * step for step in (0, 9, 18, 27, 36) for sign in (1, -1))
 """Heights of names above their points that are tried, in points, on the right side and on the left."""
+LETTER_WIDTH = 0.62
+"""Mean width of a letter as a share of LABEL_SIZE."""
 Box = tuple[float, float, float, float]
 """Left, low, right and high, in points."""
-LETTER_WIDTH = 0.62
-"""Of a letter, in heights."""
 MAX_COLUMNS = 2
 """Panels in a row on a desktop: names of arms need room."""
 
@@ -68,7 +68,7 @@ def _sampling_figure(plan: ComparisonPlan, blocks: Sequence[Block], columns: int
         _plot_points(axes, plan, points)
         _use_log_scale(axes)
         axes.margins(x=0.25)
-        top = min(1.0, 1.1 * max(score.high for _, score in points.values()))
+        top = min(1.0, 1.1 * max((score.high for _, score in points.values()), default=1.0)) or 1.0
         axes.set_ylim(-0.05 * top, 1.05 * top)
         _label_points(axes, points)
         axes.set_xlabel("CPU seconds per 1,000 samples")
@@ -102,6 +102,8 @@ def _plot_points(axes: "Axes", plan: ComparisonPlan, points: Mapping[str, tuple[
 
 def _label_points(axes: "Axes", points: Mapping[str, tuple[float, IntervalEstimate]]) -> None:
     """Write the names of arms next to their points, where they cover as few others, and points, as possible."""
+    if not points:  # no arm has samples
+        return
     dots = axes.transData.transform([(cost, score.value) for cost, score in points.values()]) * 72 / axes.figure.dpi
     boxes = [(x - 3, y - 3, x + 3, y + 3) for x, y in dots]
     for name, (x, y) in sorted(zip(points, dots, strict=True), key=lambda item: item[1][0]):

@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from unicodedata import combining
 
 import torch
 from torch import Tensor
@@ -106,7 +105,8 @@ def _words_of_prompt(text: str, known: Container[str]) -> list[str]:
     for word in re.findall(r"[^\W_]+", text.lower()):
         parts = split_words(word)
         if not word.isascii() and not (parts and all(part in known for part in parts)):
-            parts = ["".join(letter for letter in unicodedata.normalize("NFKD", word) if not combining(letter))]
+            letters = unicodedata.normalize("NFKD", word)
+            parts = ["".join(letter for letter in letters if not unicodedata.combining(letter))]
         words += parts
     return words
 

@@ -18,7 +18,7 @@ from torch import Tensor
 MAX_BYTES = 2**28
 """Most bytes that are added up in this way: each process needs memory for twice as many."""
 MAX_PROCESSES = 4
-"""Each process reads the numbers of all; with more of them, gloo's sums, which divide that work, are faster."""
+"""Each process reads the numbers of all, so that the work grows with their number; gloo divides it among them."""
 PAGE = 4096
 
 GatherTexts = Callable[[str], list[str]]

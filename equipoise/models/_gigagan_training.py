@@ -65,7 +65,7 @@ def matching_terms(
     if len(captions) == 1:
         raise SettingError(
             "the matching-aware loss needs the captions of two samples at least; use --batch-size 2, or "
-            "--knob matching_weight=0"
+            "--set matching_weight=0"
         )
     others = world.own_part(captions.roll(1, 0))
     differ = (others != outputs.labels).any(dim=1)

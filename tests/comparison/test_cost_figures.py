@@ -24,6 +24,13 @@ def test_names_of_arms_with_the_same_cost_and_score_do_not_cover_each_other() ->
     plt.close(figure)
 
 
+def test_a_panel_without_samples_has_no_names() -> None:
+    figure, axes = plt.subplots()
+    cost_figures._label_points(axes, {})
+    assert not axes.texts
+    plt.close(figure)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "area"),
     [((0, 0, 2, 2), (1, 1, 3, 5), 1), ((0, 0, 1, 1), (2, 0, 3, 1), 0), ((0, 0, 4, 4), (1, 1, 2, 3), 2)],

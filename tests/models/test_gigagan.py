@@ -103,7 +103,7 @@ def test_a_batch_without_another_caption_is_refused() -> None:
     state, batch = start(build()), Reals().batch(0)
     one = Batch(batch.real[:1], batch.condition[:1])
     with pytest.raises(
-        SettingError, match="captions of two samples at least; use --batch-size 2, or --knob matching_w"
+        SettingError, match="captions of two samples at least; use --batch-size 2, or --set matching_weight=0"
     ):
         discriminator_loss(state, one, matching_weight=0.5)
     assert discriminator_loss(state, one, matching_weight=0).total.isfinite()

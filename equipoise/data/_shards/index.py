@@ -38,7 +38,8 @@ FILES = "files"
 MAX_HELD_OUT = 50_000
 """Largest number of images that are held out as a share: metrics need no more."""
 
-PARTIAL = ".indexing-"
+INDEXING = ".indexing-"
+"""Start of the names of folders in which an index is being written."""
 ABANDONED_SECONDS = 3600.0
 """Time without a change after which nobody writes an index any more."""
 
@@ -196,7 +197,7 @@ def new_entry(cache: Path) -> Iterator[Path]:
         parent = cache / "shards"
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
-        partial = Path(mkdtemp(prefix=PARTIAL, dir=parent))
+        partial = Path(mkdtemp(prefix=INDEXING, dir=parent))
         try:
             yield partial
         finally:
@@ -205,7 +206,7 @@ def new_entry(cache: Path) -> Iterator[Path]:
 
 def _remove_abandoned(parent: Path) -> None:
     """Remove the folders of processes that were killed while they indexed."""
-    for folder in parent.glob(f"{PARTIAL}*"):
+    for folder in parent.glob(f"{INDEXING}*"):
         with suppress(OSError):
             changed = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
             if time.time() - changed > ABANDONED_SECONDS:

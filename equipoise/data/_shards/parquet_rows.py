@@ -51,7 +51,7 @@ def _add_rows(
     name = _label_column(file, path, label)
     writer.label_source = writer.label_source or (f"column {name}" if name else "")
     if name is None and writer.label_source:
-        writer.notes.append(f"{printable(path.name)} has no {printable(writer.label_source)} of labels")
+        writer.notes.append(f"{printable(path.name)} has no {printable(writer.label_source)}")
     names = label_names(file.schema_arrow.metadata or {}).get(name or "", [])
     digest = blake2b(repr(file.schema_arrow).encode(), digest_size=16)
     for group in range(file.num_row_groups):
