@@ -105,10 +105,11 @@ def _check_same_shape(name: str, folder: Path, spec: DataSpec) -> None:
         return  # the weights are checked, too
     if shape != spec.shape:
         theirs, ours = (" x ".join(map(str, part)) for part in (shape, spec.shape))
-        remedy = f"use --image-size {shape[2]}x{shape[1]}" if len(shape) == 3 else "use the same data"
+        has_other_size = len(shape) == len(spec.shape) == 3 and shape[0] == spec.shape[0]
+        remedy = f"use --image-size {shape[2]}x{shape[1]}" if has_other_size else "use the same data"
         raise SettingError(
             f"{name} has the samples of its teacher, {theirs} in {shell_path(folder)}, but these data are {ours}; "
-            f"{remedy}, or a teacher of this size"
+            f"{remedy}, or a teacher of these data"
         )
     if classes != spec.classes:
         raise SettingError(

@@ -150,6 +150,8 @@ def test_student_of_another_shape(error_line: ErrorLine, teacher: Path) -> None:
     assert "1 x 16 x 16" in line
     assert "these data are 1 x 32 x 32" in line
     assert "--image-size 16x16" in line
+    line = error_line("train", "openmoji", "--model", "distill", "--from", teacher, "--image-size", "16")
+    assert "these data are 3 x 16 x 16; use the same data, or a teacher of these data" in line
 
 
 def test_student_of_another_number_of_classes(teacher: Path, tmp_path: Path) -> None:
