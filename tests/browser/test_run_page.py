@@ -164,6 +164,19 @@ def test_a_run_that_ended_offers_to_resume(open_page) -> None:
     assert page.locator("[data-knob=lr_g]").get_by_role("slider").is_disabled()
 
 
+def test_a_page_offers_no_action_before_it_knows_the_state_of_the_run(open_page) -> None:
+    page = open_page("#/runs")
+    held = []
+    page.route("**/api/runs/done", lambda route: held.append(route))
+    page.evaluate("location.hash = '#/run/done'")
+    page.locator(".knobs").wait_for(state="attached")
+    assert page.locator(".run-head").get_by_role("button").count() == 0
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.get_by_role("button", name="Resume").wait_for()
+
+
 def test_a_run_that_ended_takes_tags_and_a_note(open_page, runs: Path) -> None:
     page = open_page("#/run/done")
     page.get_by_role("button", name="Tags and note").click()

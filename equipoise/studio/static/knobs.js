@@ -209,11 +209,14 @@ export function createActions(id, requests) {
   /** @type {number[]} */
   let kept = [];
   const waiting = h("span", { class: "muted", role: "status" });
+  const element = h("div", { class: "toolbar", hidden: true }, live, note, resume, waiting);
   return {
-    element: h("div", { class: "toolbar" }, live, note, resume, waiting),
+    /** Hidden until the state of the run is known, by which the buttons differ. */
+    element,
     /** @param {Row} next @param {number[]} checkpoints steps of those that are kept */
     update(next, checkpoints) {
       [row, kept] = [next, checkpoints];
+      element.hidden = false;
       const { state } = row;
       const running = state === "running";
       live.hidden = !running;
