@@ -94,10 +94,10 @@ def measure_starts(method: str, steps: int) -> Result:
     with tempfile.TemporaryDirectory() as path:
         folder = ComparisonFolder(Path(path) / "out")
         create_or_open(folder, plan, "")
-        execution.execute_anchors(folder, plan_runs.test_settings(plan)[0])
+        execution.execute_anchors(folder, plan_runs.compared_settings(plan)[0])
         backend = LocalBackend(1, PRELOADED_MODULES, method)
-        for spec in plan_runs.test_runs(plan):
-            total.append(_seconds(backend, call_job(folder, execution.Job(spec)))[1])
+        for spec in plan_runs.compared_runs(plan):
+            total.append(_seconds(backend, call_job(folder, execution.RunJob(spec)))[1])
             trained.append(json.loads(folder.measurements(spec).read_text().splitlines()[-1])["cpu"])
     return {"cpu": statistics.median(total), "training": statistics.median(trained)}
 

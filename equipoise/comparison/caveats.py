@@ -49,7 +49,7 @@ class InitialKnobs:
 def find_caveats(plan: ComparisonPlan, folder: ComparisonFolder) -> list[Caveat]:
     """Return all caveats, arm by arm. Runs that do not exist yet have none."""
     starts: dict[RunSpec, InitialKnobs] = {}
-    for run in (*plan_runs.test_runs(plan), *plan_runs.tuning_runs(plan)):
+    for run in (*plan_runs.compared_runs(plan), *plan_runs.tuning_runs(plan)):
         if (start := _initial_knobs(folder, run)) is not None:
             starts[run] = start
     result: list[Caveat] = []
@@ -186,7 +186,7 @@ def _caveat_of_tasks(
 def _started_runs(plan: ComparisonPlan, folder: ComparisonFolder, arm: str) -> dict[str, list[Run]]:
     """Return task -> the runs of an arm that have started."""
     result: dict[str, list[Run]] = {}
-    for run in plan_runs.test_runs(plan):
+    for run in plan_runs.compared_runs(plan):
         if run.arm == arm and (folder.run(run) / EXPERIMENT_FILE).exists():
             result.setdefault(run.setting.task, []).append(Run(folder.run(run)))
     return result

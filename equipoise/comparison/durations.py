@@ -9,8 +9,8 @@ from equipoise.comparison.plan_runs import (
     RunSpec,
     TaskSetting,
     build_experiment,
+    compared_runs,
     get_task,
-    test_runs,
     trained_run,
     tuning_runs,
 )
@@ -27,7 +27,7 @@ def estimate_durations(plan: ComparisonPlan) -> dict[RunSpec, float]:
     """
     known: dict[tuple[TaskSetting, str], float] = {}
     result = {}
-    for run in (*tuning_runs(plan), *test_runs(plan)):
+    for run in (*tuning_runs(plan), *compared_runs(plan)):
         key = run.setting, run.arm if plan.compares_models else plan.baseline
         if key not in known:
             known[key] = _estimate(plan, RunSpec(run.setting, key[1], plan.seeds[0]))

@@ -1,10 +1,11 @@
-"""Execution of one job of a comparison: a run, the anchors of a task, or the calibration of its budget."""
+"""The four kinds of jobs of a comparison, and their execution: anchors, calibrations, rounds of members, and runs."""
 
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -22,58 +23,129 @@ from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, R
 from equipoise.training import checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class CalibratedTask:
-    """A task with a budget, whose arms are calibrated."""
-
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A run, a round of a member of a population, the anchors of a setting, or the calibration of a task."""
-
-    spec: RunSpec | MemberRound | TaskSetting | CalibratedTask
+class Job(Protocol):
+    """A part of a comparison that is executed as a whole, by one process at a time."""
 
     @property
     def name(self) -> str:
         """Name of the job and of its files."""
-        if isinstance(self.spec, RunSpec | MemberRound):
-            return self.spec.name
-        if isinstance(self.spec, CalibratedTask):
-            return f"calibration.{self.spec.task}"
-        return f"anchors.{'tuning.' * self.spec.tuning}{self.spec.name}"
+
+    def required(self, plan: ComparisonPlan) -> list[str]:
+        """Return the names of the jobs that must have ended before this one can be executed."""
+
+    def is_done(self, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
+        """Whether the job is complete, as its files show."""
+
+    def execute(self, folder: ComparisonFolder, interrupted: Callable[[], bool]) -> bool:
+        """Execute or continue the job; return True if it is complete, False if it was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsJob:
+    """Measures the anchors of a setting."""
+
+    setting: TaskSetting
+
+    @property
+    def name(self) -> str:
+        """Name of the job and of its files."""
+        return f"anchors.{'tuning.' * self.setting.tuning}{self.setting.name}"
+
+    def required(self, plan: ComparisonPlan) -> list[str]:
+        """Return [], since anchors need no other job."""
+        return []
+
+    def is_done(self, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
+        """Whether the anchors were measured."""
+        return folder.anchors(self.setting).exists()
+
+    def execute(self, folder: ComparisonFolder, interrupted: Callable[[], bool]) -> bool:
+        """Measure the anchors; this is too short to be interrupted."""
+        execute_anchors(folder, self.setting)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationJob:
+    """Calibrates the arms of a task that has a budget."""
+
+    task: str
+
+    @property
+    def name(self) -> str:
+        """Name of the job and of its files."""
+        return f"calibration.{self.task}"
+
+    def required(self, plan: ComparisonPlan) -> list[str]:
+        """Return [], since a calibration needs no other job."""
+        return []
+
+    def is_done(self, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
+        """Whether the arms were calibrated."""
+        return folder.calibration(self.task).exists()
+
+    def execute(self, folder: ComparisonFolder, interrupted: Callable[[], bool]) -> bool:
+        """Calibrate the arms; an interrupted calibration starts again."""
+        arms = calibration.calibrate(open_comparison(folder).plan, self.task, interrupted)
+        if arms is not None:
+            calibration.write_calibration(folder, self.task, arms)
+        return arms is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundJob:
+    """Trains a member of a population for one round."""
+
+    round: MemberRound
+
+    @property
+    def name(self) -> str:
+        """Name of the job and of its files."""
+        return self.round.name
+
+    def required(self, plan: ComparisonPlan) -> list[str]:
+        """Return the names of the jobs of the previous round, those of all members."""
+        previous = self.round.number - 1
+        members = plan_runs.members_of_round(plan, self.round.run, previous) if previous >= 0 else []
+        return [member.name for member in members]
+
+    def is_done(self, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
+        """Whether the member has finished the round."""
+        return population_runs.record_path(folder, self.round).exists()
+
+    def execute(self, folder: ComparisonFolder, interrupted: Callable[[], bool]) -> bool:
+        """Train and measure the member; an interrupted round is saved."""
+        return population_runs.execute_round(folder, self.round, interrupted)
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """Trains and measures a run, or only measures the samples of another arm's run."""
+
+    run: RunSpec
+
+    @property
+    def name(self) -> str:
+        """Name of the job and of its files."""
+        return self.run.name
+
+    def required(self, plan: ComparisonPlan) -> list[str]:
+        """Return the names of the jobs of the run or the population that this run starts or samples from."""
+        return plan_runs.required_jobs(plan, self.run)
+
+    def is_done(self, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
+        """Whether the run has finished, and all measurements of it exist."""
+        return is_run_done(folder, plan, self.run)
+
+    def execute(self, folder: ComparisonFolder, interrupted: Callable[[], bool]) -> bool:
+        """Train and measure the run; an interrupted run is saved."""
+        return execute_run(folder, self.run, interrupted)
 
 
 def execute_job(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
-    """Execute a job in this process with one thread; return True if it is complete, False if interrupted.
-
-    An interrupted run is saved; an interrupted calibration starts again.
-    """
+    """Execute a job in this process with one thread; return True if it is complete, False if interrupted."""
     torch.set_num_threads(1)
-    if isinstance(job.spec, TaskSetting):
-        execute_anchors(folder, job.spec)
-        return True
-    if isinstance(job.spec, CalibratedTask):
-        arms = calibration.calibrate(open_comparison(folder).plan, job.spec.task, interrupted)
-        if arms is None:
-            return False
-        calibration.write_calibration(folder, job.spec.task, arms)
-        return True
-    if isinstance(job.spec, MemberRound):
-        return population_runs.execute_round(folder, job.spec, interrupted)
-    return execute_run(folder, job.spec, interrupted)
-
-
-def is_job_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> bool:
-    """Whether a job is complete."""
-    if isinstance(job.spec, TaskSetting):
-        return folder.anchors(job.spec).exists()
-    if isinstance(job.spec, CalibratedTask):
-        return folder.calibration(job.spec.task).exists()
-    if isinstance(job.spec, MemberRound):
-        return population_runs.record_path(folder, job.spec).exists()
-    return is_run_done(folder, plan, job.spec)
+    return job.execute(folder, interrupted)
 
 
 def execute_anchors(folder: ComparisonFolder, setting: TaskSetting) -> None:

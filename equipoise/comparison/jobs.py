@@ -14,11 +14,10 @@ from statistics import fmean
 from typing import Literal
 
 from equipoise.comparison import plan_runs, results
-from equipoise.comparison.execution import CalibratedTask, Job, is_job_done
+from equipoise.comparison.execution import AnchorsJob, CalibrationJob, Job, RoundJob, RunJob
 from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
 from equipoise.comparison.job_calls import call_job, last_line, record_end
 from equipoise.comparison.plan import ComparisonPlan
-from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.errors import RunError
 from equipoise.jobs.backend import INTERRUPTED, Backend, Call, execute_calls
 from equipoise.jobs.identity import this_process
@@ -52,15 +51,14 @@ class JobPhase:
 
 def list_phases(plan: ComparisonPlan) -> list[JobPhase]:
     """Return all jobs in the order of their execution."""
-    trials, tests = plan_runs.tuning_runs(plan), plan_runs.test_runs(plan)
+    trials, tests = plan_runs.tuning_runs(plan), plan_runs.compared_runs(plan)
     anchors = dict.fromkeys(plan_runs.anchor_setting(plan, run.setting) for run in (*trials, *tests))
-    calibrated = [CalibratedTask(name) for name, task in plan.tasks.items() if task.cpu_seconds is not None]
-    runs: list[RunSpec | MemberRound] = [*plan_runs.member_rounds(plan), *tests]
+    calibrated = [name for name, task in plan.tasks.items() if task.cpu_seconds is not None]
     return [
-        JobPhase("anchors", tuple(map(Job, anchors))),
-        JobPhase("calibrations", tuple(map(Job, calibrated)), is_serial=True),
-        JobPhase("tuning", tuple(map(Job, trials))),
-        JobPhase("runs", tuple(map(Job, runs))),
+        JobPhase("anchors", tuple(map(AnchorsJob, anchors))),
+        JobPhase("calibrations", tuple(map(CalibrationJob, calibrated)), is_serial=True),
+        JobPhase("tuning", tuple(map(RunJob, trials))),
+        JobPhase("runs", (*map(RoundJob, plan_runs.member_rounds(plan)), *map(RunJob, tests))),
     ]
 
 
@@ -82,7 +80,7 @@ def execute_jobs(
     with hold(folder.lock("comparison"), BUSY), present(folder.processes, this_process(), "alone", folder.path):
         phases = list_phases(plan)
         jobs = [job for phase in phases for job in phase.jobs]
-        pending = {job for job in jobs if not is_job_done(folder, plan, job)}
+        pending = {job for job in jobs if not job.is_done(folder, plan)}
         done, cpu = len(jobs) - len(pending), 0.0
         yield JobProgress(done, len(jobs))
         for phase in phases:
@@ -149,23 +147,18 @@ def prepare_phase(phase: JobPhase, plan: ComparisonPlan, folder: ComparisonFolde
 
 def _check_measured(plan: ComparisonPlan, folder: ComparisonFolder) -> None:
     """Raise RunError for anchors or a calibration that could not be measured: without them nothing can be compared."""
-    for job in list_jobs(plan):
-        if isinstance(job.spec, TaskSetting | CalibratedTask) and not is_job_done(folder, plan, job):
-            part = (
-                f"the anchors of '{job.spec.name}'"
-                if isinstance(job.spec, TaskSetting)
-                else f"the calibration of '{job.spec.task}'"
-            )
+    anchors, calibrations, *_ = list_phases(plan)
+    for job in (*anchors.jobs, *calibrations.jobs):
+        if not job.is_done(folder, plan):
             raise RunError(
-                f"nothing was trained, because {part} could not be measured: {last_line(folder, job.name)}; fix the "
-                "cause and run the same command again, or change the plan and choose another folder with --out"
+                f"nothing was trained, because the job {job.name} failed: {last_line(folder, job.name)}; fix "
+                "the cause and run the same command again, or change the plan and choose another folder with --out"
             )
 
 
 def is_ready(plan: ComparisonPlan, job: Job, unfinished: Container[str]) -> bool:
     """Whether the jobs that a job needs have ended, even by failing (the job then fails, too). `unfinished`: names."""
-    required = plan_runs.required_jobs(plan, job.spec) if isinstance(job.spec, RunSpec | MemberRound) else []
-    return not any(name in unfinished for name in required)
+    return not any(name in unfinished for name in job.required(plan))
 
 
 def select_trials(plan: ComparisonPlan, folder: ComparisonFolder) -> None:

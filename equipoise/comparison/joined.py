@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from equipoise.comparison import jobs, machines
-from equipoise.comparison.execution import Job, is_job_done
+from equipoise.comparison.execution import Job
 from equipoise.comparison.folder import ComparisonFolder
 from equipoise.comparison.job_calls import execute_claimed, record_end
 from equipoise.comparison.jobs import JobPhase, JobProgress
@@ -44,7 +44,7 @@ def join_jobs(
         machines.record_machine(folder, machines.this_machine())
         phases = jobs.list_phases(plan)
         total, before, cpu = sum(len(phase.jobs) for phase in phases), 0, 0.0
-        yield JobProgress(sum(is_job_done(folder, plan, job) for phase in phases for job in phase.jobs), total)
+        yield JobProgress(sum(job.is_done(folder, plan) for phase in phases for job in phase.jobs), total)
         for phase in phases:
             _prepare(phase, plan, folder, claims, interrupted)
             source = _ClaimedJobs(plan, folder, phase, claims)
@@ -182,7 +182,7 @@ class _ClaimedJobs:
         if self.folder.failed(name).exists():
             self.failed.add(name)
             return True
-        return is_job_done(self.folder, self.plan, self.jobs[name])
+        return self.jobs[name].is_done(self.folder, self.plan)
 
     def _is_ready(self, name: str) -> bool:
         return jobs.is_ready(self.plan, self.jobs[name], _Unfinished(self.queue, self.jobs))

@@ -151,7 +151,9 @@ def _report(
             ("Efficiency", conclusions.describe_efficiency(summary)),
             ("Stability", conclusions.describe_stability(summary)),
         ]
-        worthless = {one.name: anchors[one].best_worthless for one in plan_runs.test_settings(plan) if one in anchors}
+        worthless = {
+            one.name: anchors[one].best_worthless for one in plan_runs.compared_settings(plan) if one in anchors
+        }
         warnings = [*conclusions.warn_unlearned_settings(summary, worthless), *warnings]
         content.append(tables.quality_table(summary, label_arms(caveats)))
         if len(summary.thresholds) > 1:  # a single setting would repeat the first table
@@ -239,7 +241,7 @@ def _blocks(plan: ComparisonPlan, runs: Sequence[RunResult]) -> list[Block]:
 
 def _read_anchors(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[TaskSetting, Anchors]:
     """Read the existing anchors, by the setting in which they were measured, including tuning."""
-    settings = [*plan_runs.test_settings(plan), *(run.setting for run in plan_runs.tuning_runs(plan))]
+    settings = [*plan_runs.compared_settings(plan), *(run.setting for run in plan_runs.tuning_runs(plan))]
     anchor_settings = dict.fromkeys(plan_runs.anchor_setting(plan, setting) for setting in settings)
     return {setting: anchors for setting in anchor_settings if (anchors := read_anchors(folder, setting)) is not None}
 

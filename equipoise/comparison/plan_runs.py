@@ -73,7 +73,7 @@ class MemberRound:
         return f"{self.run.name}.round{self.number}.member{self.member}"
 
 
-def test_settings(plan: ComparisonPlan) -> list[TaskSetting]:
+def compared_settings(plan: ComparisonPlan) -> list[TaskSetting]:
     """Return the settings in which arms are compared, task by task."""
     return [
         TaskSetting(task, regime)
@@ -90,9 +90,11 @@ def anchor_setting(plan: ComparisonPlan, setting: TaskSetting) -> TaskSetting:
     return setting if has_own_data else TaskSetting(setting.task, tuning=setting.tuning)
 
 
-def test_runs(plan: ComparisonPlan) -> list[RunSpec]:
+def compared_runs(plan: ComparisonPlan) -> list[RunSpec]:
     """Return the compared runs. All arms of a seed are adjacent, so that unfinished comparisons contain pairs."""
-    return [RunSpec(setting, arm, seed) for seed in plan.seeds for setting in test_settings(plan) for arm in plan.arms]
+    return [
+        RunSpec(setting, arm, seed) for seed in plan.seeds for setting in compared_settings(plan) for arm in plan.arms
+    ]
 
 
 def tuning_runs(plan: ComparisonPlan) -> list[RunSpec]:
@@ -154,23 +156,19 @@ def member_rounds(plan: ComparisonPlan) -> list[MemberRound]:
     """Return the rounds of all members of a plan."""
     return [
         spec
-        for run in test_runs(plan)
+        for run in compared_runs(plan)
         if (part := plan.arms[run.arm].population) in ("winner", "constants")
         for number in range(round_count(plan, part))
         for spec in members_of_round(plan, run, number)
     ]
 
 
-def required_jobs(plan: ComparisonPlan, spec: RunSpec | MemberRound) -> list[str]:
-    """Return the names of the jobs that have to be finished before a run, or a round of a member, can be executed."""
-    if isinstance(spec, MemberRound):
-        members = members_of_round(plan, spec.run, spec.number - 1) if spec.number else []
-    elif (part := plan.arms[spec.arm].population) in ("winner", "constants"):
-        members = members_of_round(plan, spec, round_count(plan, part) - 1)
-    else:
-        required = required_run(plan, spec)
-        return [] if required is None else [required.name]
-    return [member.name for member in members]
+def required_jobs(plan: ComparisonPlan, run: RunSpec) -> list[str]:
+    """Return the names of the jobs that have to be finished before a run can be executed."""
+    if (part := plan.arms[run.arm].population) in ("winner", "constants"):
+        return [member.name for member in members_of_round(plan, run, round_count(plan, part) - 1)]
+    required = required_run(plan, run)
+    return [] if required is None else [required.name]
 
 
 def arm_in_setting(plan: ComparisonPlan, setting: TaskSetting, name: str) -> Arm:

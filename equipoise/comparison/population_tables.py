@@ -30,7 +30,7 @@ def population_tables(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequ
 def _rivals_table(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequence[RunResult]) -> ReportTable:
     assert plan.population is not None
     rows = []
-    for setting in plan_runs.test_settings(plan):
+    for setting in plan_runs.compared_settings(plan):
         here = [run for run in runs if run.setting == setting.name and run.trial is None and run.counts]
         cells = [
             _mean_score([run for run in here if run.arm == ARM_NAMES[part]])
@@ -76,7 +76,7 @@ def _constant_scores(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpe
 def _schedules_table(plan: ComparisonPlan, folder: ComparisonFolder) -> ReportTable:
     assert plan.population is not None
     rows = []
-    for run in plan_runs.test_runs(plan):
+    for run in plan_runs.compared_runs(plan):
         if run.arm == ARM_NAMES["winner"]:
             values = read_json(folder.population(run) / "schedule.json")
             if values:

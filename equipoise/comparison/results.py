@@ -106,7 +106,7 @@ class RunResult:
 
 def load_results(plan: ComparisonPlan, folder: ComparisonFolder) -> list[RunResult]:
     """Load the results of all runs, then of all tuning trials, in the order of the plan."""
-    return [load_result(plan, folder, run) for run in (*plan_runs.test_runs(plan), *plan_runs.tuning_runs(plan))]
+    return [load_result(plan, folder, run) for run in (*plan_runs.compared_runs(plan), *plan_runs.tuning_runs(plan))]
 
 
 def load_result(plan: ComparisonPlan, folder: ComparisonFolder, run: RunSpec) -> RunResult:

@@ -19,9 +19,9 @@ from equipoise.comparison.plan_runs import (
     arm_in_setting,
     base_experiment,
     build_experiment,
+    compared_settings,
     get_task,
     initial_knobs,
-    test_settings,
     trained_run,
     trial_options,
     tuning_runs,
@@ -55,7 +55,7 @@ def check_plan(plan: ComparisonPlan) -> None:
     Any tuning trial may be selected, so the settings of all trials are checked in every setting. Raises EquipoiseError,
     naming the arm, the setting and the trial.
     """
-    settings = [*test_settings(plan), *dict.fromkeys(run.setting for run in tuning_runs(plan))]
+    settings = [*compared_settings(plan), *dict.fromkeys(run.setting for run in tuning_runs(plan))]
     for setting in settings:
         check_metrics(plan, setting)
     for setting in settings:

@@ -58,9 +58,9 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparisonFolder:
     """A finished comparison. Tests that change it use a copy."""
     folder = ComparisonFolder(tmp_path_factory.mktemp("compared") / "tiny")
     create_or_open(folder, TINY, "seeds = [0, 1]\n")
-    for setting in plan_runs.test_settings(TINY)[:1]:
+    for setting in plan_runs.compared_settings(TINY)[:1]:
         execution.execute_anchors(folder, setting)
-    for run in plan_runs.test_runs(TINY):
+    for run in plan_runs.compared_runs(TINY):
         assert execution.execute_run(folder, run, lambda: False)
     return folder
 

@@ -47,7 +47,7 @@ def run(tiny: ComparisonPlan, tmp_path_factory: pytest.TempPathFactory) -> tuple
     for one in plan_runs.tuning_runs(plan):
         assert execution.execute_run(folder, one, lambda: False)
     execution.write_json(folder.tuned, {arm: {"trial": 0, "options": {}, "scores": [0.0, 0.0]} for arm in arms})
-    for one in plan_runs.test_runs(plan):
+    for one in plan_runs.compared_runs(plan):
         assert execution.execute_run(folder, one, lambda: False)
     return plan, folder
 
@@ -93,7 +93,7 @@ def test_overwritten_knob_differs_before_and_agrees_after_the_first_decision() -
 def test_runs_that_a_person_changed_are_named(run: tuple[ComparisonPlan, ComparisonFolder], tmp_path: Path) -> None:
     plan, folder = run
     copy = ComparisonFolder(Path(shutil.copytree(folder.path, tmp_path / "out")))
-    (one,) = [spec for spec in plan_runs.test_runs(plan) if spec.arm == "keeps" and spec.setting.regime == WELL_SET]
+    (one,) = [spec for spec in plan_runs.compared_runs(plan) if spec.arm == "keeps" and spec.setting.regime == WELL_SET]
     line = {"event": "requested", "step": 3, "images": 8, "action": "turn", "knob": "lr_d", "value": 1e-4}
     with (copy.run(one) / "events.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")

@@ -15,7 +15,7 @@ import pytest
 
 from equipoise.cli import main as cli
 from equipoise.comparison import execution, jobs, plan_runs
-from equipoise.comparison.execution import Job
+from equipoise.comparison.execution import AnchorsJob, RunJob
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, read_tuned_arms, write_json
 from equipoise.comparison.job_calls import PRELOADED_MODULES, call_job
 from equipoise.comparison.jobs import execute_jobs
@@ -94,7 +94,7 @@ def test_failed_runs_are_reported_and_tried_again(
     args = ["compare", "plan.toml", "--out", "out", "--processes", "2", "--json"]
     plan, folder = load_plan(Path("plan.toml")), ComparisonFolder(Path("out"))
     create_or_open(folder, plan, PLAN)
-    execution.execute_anchors(folder, plan_runs.test_settings(plan)[0])
+    execution.execute_anchors(folder, plan_runs.compared_settings(plan)[0])
     assert cli.run(args) == 3
     output = json.loads(capsys.readouterr().out)
     assert (output["done"], output["total"]) == (2, 4)
@@ -132,8 +132,8 @@ def long_plan(tiny: ComparisonPlan) -> ComparisonPlan:
 
 
 def start_long_run(tiny: ComparisonPlan, folder: ComparisonFolder) -> tuple[RunSpec, LocalProcess]:
-    run = plan_runs.test_runs(long_plan(tiny))[0]
-    process = LocalBackend(1, PRELOADED_MODULES).start(call_job(folder, Job(run)))
+    run = plan_runs.compared_runs(long_plan(tiny))[0]
+    process = LocalBackend(1, PRELOADED_MODULES).start(call_job(folder, RunJob(run)))
     wait_until(lambda: folder.measurements(run).exists() or process.exit_code is not None)
     return run, process
 
@@ -154,8 +154,8 @@ from equipoise.comparison import execution, folder, job_calls, plan_runs
 from equipoise.jobs.local import LocalBackend
 
 comparison = folder.ComparisonFolder(pathlib.Path(sys.argv[1]))
-run = plan_runs.test_runs(folder.open_comparison(comparison).plan)[0]
-process = LocalBackend(1, job_calls.PRELOADED_MODULES).start(job_calls.call_job(comparison, execution.Job(run)))
+run = plan_runs.compared_runs(folder.open_comparison(comparison).plan)[0]
+process = LocalBackend(1, job_calls.PRELOADED_MODULES).start(job_calls.call_job(comparison, execution.RunJob(run)))
 while process.exit_code is None and not comparison.measurements(run).exists():
     time.sleep(0.02)
 os.kill(os.getpid(), 9)
@@ -167,7 +167,7 @@ def test_run_is_saved_when_its_parent_is_killed(tiny: ComparisonPlan, tmp_path: 
     create_or_open(folder, long_plan(tiny), "")
     parent = subprocess.run([sys.executable, "-c", PARENT, str(folder.path)], check=False)
     assert parent.returncode == -signal.SIGKILL
-    events = folder.run(plan_runs.test_runs(tiny)[0]) / "events.jsonl"
+    events = folder.run(plan_runs.compared_runs(tiny)[0]) / "events.jsonl"
     wait_until(lambda: '"interrupted"' in events.read_text())
 
 
@@ -209,8 +209,8 @@ def fake_processes(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
     def start(backend: LocalBackend, call: Call) -> FakeProcess:
         folder, job = call.arguments
         is_broken = "broken" in job.name
-        if isinstance(job.spec, TaskSetting) and not is_broken:
-            write_json(folder.anchors(job.spec), {})
+        if isinstance(job, AnchorsJob) and not is_broken:
+            write_json(folder.anchors(job.setting), {})
         call.output.parent.mkdir(parents=True, exist_ok=True)
         call.output.write_text("output\nValueError: broken\n" if is_broken else "")
         return FakeProcess(job.name, int(is_broken))
@@ -236,11 +236,11 @@ def test_jobs_run_in_order_and_at_most_a_fixed_number_at_once(
     plan = dataclasses.replace(tiny, arms={"fixed": Arm(), "broken": Arm()})
     events = list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), LocalBackend(count)))
     assert fake_processes.started[0] == "anchors.ring"
-    assert sorted(fake_processes.started[1:]) == sorted(run.name for run in plan_runs.test_runs(plan))
+    assert sorted(fake_processes.started[1:]) == sorted(run.name for run in plan_runs.compared_runs(plan))
     assert fake_processes.most == count
     assert [one.done for one in events if one.job and not one.error] == [1, 2, 3, 4, 5]
     assert {one.job.name for one in events if one.job and one.error} == {
-        run.name for run in plan_runs.test_runs(plan) if run.arm == "broken"
+        run.name for run in plan_runs.compared_runs(plan) if run.arm == "broken"
     }
     assert {one.error for one in events if one.error} == {"ValueError: broken"}
     assert all(one.total == 9 for one in events)
@@ -316,7 +316,9 @@ def test_nothing_is_trained_without_anchors(
     tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess]
 ) -> None:
     plan = dataclasses.replace(tiny, tasks={"ring": tiny.tasks["ring"], "broken": tiny.tasks["ring"]})
-    with pytest.raises(RunError, match=r"nothing was trained, .*'broken'.*: ValueError: broken"):
+    with pytest.raises(
+        RunError, match=r"nothing was trained, because the job anchors\.broken failed: ValueError: broken"
+    ):
         list(execute_jobs(plan, create_folder(plan, tmp_path / "out"), LocalBackend(2)))
     assert sorted(fake_processes.started) == ["anchors.broken", "anchors.ring"]
 
@@ -346,7 +348,7 @@ def test_trials_come_before_tests(tiny: ComparisonPlan) -> None:
 def test_regime_with_other_data_has_its_own_anchors(tiny: ComparisonPlan, tmp_path: Path) -> None:
     few, wide = Regime(data={"training_points": 100}), Regime(data={"training_points": 100, "std": 0.3})
     plan = dataclasses.replace(tiny, regimes={**tiny.regimes, "few": few, "wide": wide}, seeds=(0,))
-    names = [job.name for job in jobs.list_jobs(plan) if isinstance(job.spec, TaskSetting)]
+    names = [job.name for job in jobs.list_jobs(plan) if isinstance(job, AnchorsJob)]
     assert names == ["anchors.ring", "anchors.ring.wide"], "fewer training points do not change the held-out data"
     folder = create_folder(plan, tmp_path / "out")
     for job in jobs.list_jobs(plan)[:2]:
@@ -379,4 +381,4 @@ def test_dry_run_and_report_only_train_nothing(
 
 
 def test_name_of_a_job() -> None:
-    assert Job(TaskSetting("ring", tuning=True)).name == "anchors.tuning.ring"
+    assert AnchorsJob(TaskSetting("ring", tuning=True)).name == "anchors.tuning.ring"

@@ -12,13 +12,12 @@ import pytest
 
 from equipoise.cli import main as cli
 from equipoise.comparison import jobs, machines
-from equipoise.comparison.execution import Job
+from equipoise.comparison.execution import AnchorsJob, Job, RunJob
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, write_json
 from equipoise.comparison.job_calls import execute_when_free
 from equipoise.comparison.joined import join_jobs, write_once
 from equipoise.comparison.machines import check_machine, describe_machines, record_machine, this_machine
 from equipoise.comparison.plan import Arm, ComparisonPlan
-from equipoise.comparison.plan_runs import TaskSetting
 from equipoise.errors import RunError
 from equipoise.jobs import claims as claims_module
 from equipoise.jobs.backend import AnnouncedBackend, Call, RunningCall, execute_call
@@ -80,13 +79,13 @@ def cheap_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     def result_of(folder: ComparisonFolder, job: Job) -> Path:
-        return folder.anchors(job.spec) if isinstance(job.spec, TaskSetting) else folder.path / "ended" / job.name
+        return folder.anchors(job.setting) if isinstance(job, AnchorsJob) else folder.path / "ended" / job.name
 
-    def is_done(folder: ComparisonFolder, plan: ComparisonPlan, job: Job) -> bool:
+    def is_done(job: Job, folder: ComparisonFolder, plan: ComparisonPlan) -> bool:
         return result_of(folder, job).exists()
 
-    for module in ("joined", "jobs"):
-        monkeypatch.setattr(f"equipoise.comparison.{module}.is_job_done", is_done)
+    for kind in (AnchorsJob, RunJob):
+        monkeypatch.setattr(kind, "is_done", is_done)
     monkeypatch.setattr("equipoise.comparison.job_calls.execute_job", execute)
     monkeypatch.setattr("equipoise.jobs.claimed_queue.RESCAN_SECONDS", 0.0)
 

@@ -64,7 +64,7 @@ def test_measurements_are_not_charged(
     monkeypatch.setattr(measurements, "build_reported_metric", build)
     monkeypatch.setattr(ReportedMetric, "of_run", measure)
     monkeypatch.setattr(launch, "start", training)
-    folder, run = ComparisonFolder(tmp_path / "out"), plan_runs.test_runs(tiny)[0]
+    folder, run = ComparisonFolder(tmp_path / "out"), plan_runs.compared_runs(tiny)[0]
     create_or_open(folder, tiny, "")
     assert execution.execute_run(folder, run, lambda: False)
     recorded = measurements.read_measurements(folder.measurements(run))

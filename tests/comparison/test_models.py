@@ -11,7 +11,7 @@ import pytest
 from equipoise.cli import main as cli
 from equipoise.comparison import calibration, execution, jobs, measurements, page, plan_runs, results, run_checks
 from equipoise.comparison.calibration import ArmCalibration
-from equipoise.comparison.execution import CalibratedTask, Job
+from equipoise.comparison.execution import CalibrationJob, RunJob
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.comparison.plan_files import load_plan, plan_from_values, reduce_plan
@@ -176,7 +176,7 @@ def test_equal_cpu_seconds_are_calibrated_in_turn(
     monkeypatch.setattr(calibration, "measure_costs", measure)
     folder = ComparisonFolder(tmp_path / "out")
     create_or_open(folder, plan, "")
-    assert execution.execute_job(folder, Job(CalibratedTask("ring")), lambda: False)
+    assert execution.execute_job(folder, CalibrationJob("ring"), lambda: False)
     assert widths == [8, 16] * calibration.ROUNDS, "arms alternate, and the one that shares a run is not measured"
     arms = calibration.read_calibration(folder, "ring")
     assert {name: arm.steps for name, arm in arms.items()} == {"small": 99, "further": 48}, "multiples of 3"
@@ -184,8 +184,8 @@ def test_equal_cpu_seconds_are_calibrated_in_turn(
     calibrated = calibration.with_calibrated_steps(plan, folder)
     assert plan_runs.build_experiment(calibrated, run("small"), {}).steps == 99
     assert plan_runs.build_experiment(calibrated, run("small"), {}).save_every == 33
-    assert Job(CalibratedTask("ring")) in jobs.list_jobs(plan)
-    assert execution.is_job_done(folder, plan, Job(CalibratedTask("ring")))
+    assert CalibrationJob("ring") in jobs.list_jobs(plan)
+    assert CalibrationJob("ring").is_done(folder, plan)
 
 
 def test_calibration_measures_real_trainings(parse: Parse) -> None:
@@ -209,7 +209,7 @@ def test_no_run_is_trained_without_its_calibration(parse: Parse, tmp_path: Path)
 
 def test_jobs_wait_for_the_run_that_they_need(models: ComparisonFolder) -> None:
     plan = open_comparison(models).plan
-    first, shared, further = (Job(run(arm)) for arm in plan.arms)
+    first, shared, further = (RunJob(run(arm)) for arm in plan.arms)
     assert jobs.is_ready(plan, first, {shared.name, further.name})
     assert not jobs.is_ready(plan, shared, {first.name})
     assert not jobs.is_ready(plan, further, {first.name})

@@ -91,7 +91,7 @@ def test_score_follows_the_snapshot_of_the_plan(
     compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path
 ) -> None:
     """The same run with snapshot `best`, by the live metric, and `last_fifth`."""
-    run = plan_runs.test_runs(tiny)[1]
+    run = plan_runs.compared_runs(tiny)[1]
     live = {line["step"]: line["value"] for line in Run(compared.run(run)).lines("evaluated")}
     best = max(sorted(live), key=lambda step: live[step])
     by_best = results.load_result(dataclasses.replace(tiny, snapshot="best"), compared, run)
@@ -104,7 +104,7 @@ def test_last_fifth_averages_metric_and_score(compared: ComparisonFolder, tiny: 
     """Of 12 steps the last fifth are those from step 9.6 on: 10, 11 and 12."""
     folder, run = (
         ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "fifth"))),
-        plan_runs.test_runs(tiny)[0],
+        plan_runs.compared_runs(tiny)[0],
     )
     last = measurements.read_measurements(folder.measurements(run))[-1]
     for step, value in ((9, 0.9), (10, 0.1), (11, 0.3), (12, 0.2)):

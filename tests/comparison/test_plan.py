@@ -224,7 +224,7 @@ def test_tuning_is_equal_for_all_arms_and_on_other_data(parse: Callable[[str], C
     trials = plan_runs.tuning_runs(plan)
     assert len(trials) == 2 * 3
     assert {run.setting for run in trials} == {TaskSetting("other", tuning=True)}
-    assert len({run.name for run in (*trials, *plan_runs.test_runs(plan))}) == len(trials) + 4
+    assert len({run.name for run in (*trials, *plan_runs.compared_runs(plan))}) == len(trials) + 4
     with pytest.raises(SettingError, match="arms are tuned on 'other', the data that task 'ring' tests on"):
         parse(HEAD + ARMS + TASK + searches + TUNING.replace("{data}", '"ring"'))
     with pytest.raises(SettingError, match="arm 'annealed' has no search"):

@@ -82,7 +82,7 @@ def test_arms_with_equal_searches_get_equal_trials(small: ComparisonPlan) -> Non
 
 
 def test_arms_of_a_seed_differ_only_in_their_control(small: ComparisonPlan) -> None:
-    experiments = {run: plan_runs.build_experiment(small, run, {}) for run in plan_runs.test_runs(small)}
+    experiments = {run: plan_runs.build_experiment(small, run, {}) for run in plan_runs.compared_runs(small)}
     assert [run.seed for run in experiments] == [0, 0, 1, 1], "whole pairs first"
     for seed in (0, 1):
         first, second = (one for run, one in experiments.items() if run.seed == seed)
@@ -96,7 +96,7 @@ def test_arms_of_a_seed_differ_only_in_their_control(small: ComparisonPlan) -> N
 def test_interval_of_readings_depends_on_the_steps(small: ComparisonPlan, steps: int, apart: int) -> None:
     longer = {name: dataclasses.replace(task, steps=steps) for name, task in small.tasks.items()}
     plan = dataclasses.replace(small, tasks=longer)
-    assert {plan_runs.build_experiment(plan, run, {}).sense_every for run in plan_runs.test_runs(plan)} == {apart}
+    assert {plan_runs.build_experiment(plan, run, {}).sense_every for run in plan_runs.compared_runs(plan)} == {apart}
 
 
 def test_no_arm_changes_the_averaging_of_samples(small: ComparisonPlan) -> None:
@@ -117,7 +117,7 @@ def test_regime_multiplies_the_knobs_of_every_arm(small: ComparisonPlan) -> None
     arms = {"plain": plans.Arm(), "own": plans.Arm(knobs={"lr_d": 1e-3}, factors={"lr_d": 0.75, "r1_gamma": 2.0})}
     regime = plans.Regime(factors={"lr_d": 4.0, "r1_gamma": 1 / 30}, data={"std": 0.05})
     plan = dataclasses.replace(small, arms=arms, regimes={"mis_set": regime})
-    assert plan_runs.test_settings(plan) == [TaskSetting("ring"), TaskSetting("ring", "mis_set")]
+    assert plan_runs.compared_settings(plan) == [TaskSetting("ring"), TaskSetting("ring", "mis_set")]
     plain, own = (plan_runs.build_experiment(plan, RunSpec(TaskSetting("ring", "mis_set"), arm, 0), {}) for arm in arms)
     assert plain.data is not None
     assert plain.data.options["std"] == 0.05
@@ -140,7 +140,7 @@ def test_tuned_options_are_applied_by_their_keys(small: ComparisonPlan) -> None:
 
 def test_random_controller_gets_the_seed_of_the_run(small: ComparisonPlan) -> None:
     plan = dataclasses.replace(small, arms={"placebo": plans.Arm(controller=plans.PlugSpec("random"))})
-    seeds = [plan_runs.build_experiment(plan, run, {}).controller for run in plan_runs.test_runs(plan)]
+    seeds = [plan_runs.build_experiment(plan, run, {}).controller for run in plan_runs.compared_runs(plan)]
     assert [choice.options["seed"] for choice in seeds if choice] == [0, 1]
 
 
@@ -153,7 +153,7 @@ def test_controllers_in_a_chain_get_the_seed_of_the_run(small: ComparisonPlan) -
     }
     plan = dataclasses.replace(small, arms={name: plans.Arm(controller=one) for name, one in specs.items()})
     options: dict[str, list[Any]] = {name: [] for name in specs}
-    for run in plan_runs.test_runs(plan):
+    for run in plan_runs.compared_runs(plan):
         controller = plan_runs.build_experiment(plan, run, {}).controller
         assert controller is not None
         options[run.arm].append(controller.options)
@@ -191,7 +191,7 @@ def test_changed_policy_file_is_another_plan(small: ComparisonPlan, tmp_path: Pa
     _policy(tmp_path / "p.safetensors", seed=1)
     with pytest.raises(SettingError, match="restore the old file"):
         create_or_open(folder, plan, "")
-    for run in plan_runs.test_runs(open_comparison(folder).plan)[:2]:
+    for run in plan_runs.compared_runs(open_comparison(folder).plan)[:2]:
         with pytest.raises(SettingError, match="restore the old file"):
             plan_runs.build_experiment(open_comparison(folder).plan, run, {})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.comparison import execution, jobs, page, plan_runs, population, results
-from equipoise.comparison.execution import execute_job, is_job_done
+from equipoise.comparison.execution import RoundJob, execute_job
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, open_comparison
 from equipoise.comparison.plan import ComparisonPlan, PopulationPlan, SearchRange
 from equipoise.comparison.plan_files import plan_from_values
@@ -108,7 +108,7 @@ def execute(plan: ComparisonPlan, folder: ComparisonFolder, *, kill: bool = Fals
             count = iter(range(1000))
             execute_job(folder, job, lambda count=count: next(count) > 4)
         assert execute_job(folder, job, lambda: False)
-        assert is_job_done(folder, plan, job)
+        assert job.is_done(folder, plan)
         waiting.remove(job)
 
 
@@ -156,22 +156,23 @@ def test_an_interrupted_population_ends_with_the_same_weights(trained: Compariso
     create_or_open(folder, plan, "")
     shutil.copytree(trained.path / "anchors", folder.path / "anchors")
     execute(plan, folder, kill=True)
-    for run in plan_runs.test_runs(plan):
+    for run in plan_runs.compared_runs(plan):
         first, second = ((one.run(run) / "generator.safetensors").read_bytes() for one in (trained, folder))
         assert first == second, run.name
 
 
 def test_round_waits_for_all_members_and_fails_without_one(trained: ComparisonFolder, tmp_path: Path) -> None:
     plan = open_comparison(trained).plan
-    needed = plan_runs.required_jobs(plan, MemberRound(WINNER, 1, 0))
-    assert needed == [f"{WINNER.name}.round0.member{member}" for member in range(3)]
+    assert RoundJob(MemberRound(WINNER, 1, 0)).required(plan) == [
+        f"{WINNER.name}.round0.member{member}" for member in range(3)
+    ]
     assert plan_runs.required_jobs(plan, WINNER) == [f"{WINNER.name}.round1.member{member}" for member in range(3)]
     folder = ComparisonFolder(tmp_path / "copy")
     shutil.copytree(trained.path, folder.path)
     shutil.rmtree(folder.population(WINNER) / "round-1")
     (folder.population(WINNER) / "round-0" / "member-1.json").unlink()
     with pytest.raises(EquipoiseError, match=r"needs ring\.population\.seed0\.round0\.member1, which failed"):
-        execution.execute_job(folder, execution.Job(MemberRound(WINNER, 1, 0)), lambda: False)
+        execution.execute_job(folder, RoundJob(MemberRound(WINNER, 1, 0)), lambda: False)
 
 
 def test_a_round_after_all_have_diverged_can_be_repeated(trained: ComparisonFolder, tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_a_round_after_all_have_diverged_can_be_repeated(trained: ComparisonFold
         path.write_text(json.dumps({**json.loads(path.read_text()), "live": None}))
     spec = MemberRound(WINNER, 1, 0)
     for _ in range(2):
-        assert execution.execute_job(folder, execution.Job(spec), lambda: False)
+        assert execution.execute_job(folder, RoundJob(spec), lambda: False)
         record = record_path(folder, spec)
         assert json.loads(record.read_text())["live"] is None
         record.unlink()
@@ -197,7 +198,7 @@ def test_a_member_that_diverges_is_charged(trained: ComparisonFolder, tmp_path: 
     folder = ComparisonFolder(tmp_path / "diverging")
     create_or_open(folder, dataclasses.replace(plan, tasks={"ring": far}, repair=False), "")
     spec = MemberRound(WINNER, 0, 0)
-    assert execution.execute_job(folder, execution.Job(spec), lambda: False)
+    assert execution.execute_job(folder, RoundJob(spec), lambda: False)
     record = json.loads(record_path(folder, spec).read_text())
     assert record["live"] is None
     assert record["cpu"] > 0

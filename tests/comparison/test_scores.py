@@ -64,7 +64,7 @@ def test_anchors_of_a_small_data_set_are_measured_on_halves_of_held_out_reals(ti
     digits = PlugSpec("digits", {"image_size": 16, "training_images": 100})
     task = Task(data=digits, model=PlugSpec("dcgan", {"width": 4}), reported=PlugSpec("kd_digits"))
     plan = dataclasses.replace(tiny, tasks={"few": task}, samples=300)
-    result = scores.measure_anchors(plan, plan_runs.test_settings(plan)[0], task)
+    result = scores.measure_anchors(plan, plan_runs.compared_settings(plan)[0], task)
     assert len(set(result.real)) == scores.REAL_SETS
     assert result.floor < 0.1
     assert result.worst > 2
