@@ -240,10 +240,10 @@ def is_run_done(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) ->
 
 
 def final_event(run: Run) -> EventLine | None:
-    """Return the last line of the log of a finished run; None if the run was interrupted or never started."""
-    lines = run.lines() if (run.folder / EXPERIMENT_FILE).exists() else []
-    is_finished = bool(lines) and lines[-1]["event"] == "finished" and lines[-1]["reason"] != "interrupted"
-    return lines[-1] if is_finished else None
+    """Return the last event of a finished run; None if the run was interrupted or never started."""
+    last = run.last_line() if (run.folder / EXPERIMENT_FILE).exists() else None
+    is_finished = last is not None and last["event"] == "finished" and last["reason"] != "interrupted"
+    return last if is_finished else None
 
 
 def options_of_run(folder: ComparisonFolder, run: RunSpec, plan: ComparisonPlan) -> Mapping[str, object]:

@@ -13,10 +13,11 @@ runs/<name>/experiment.json            all settings needed to run it again, incl
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from equipoise.errors import NewerFormatError, RunError, resume_command
 from equipoise.runs.migration import describe_newer_format, migrate_event, migrate_experiment
@@ -30,6 +31,8 @@ DATA_FILE = "data.json"
 SKIPPED_FILE = "skipped.txt"
 OUTPUT_FILE = "output.log"
 START_FILE = "start.json"
+TAIL_BYTES = 1 << 14
+"""What is read at once of the end of a log: longer than most lines."""
 
 EventLine = Mapping[str, Any]
 """One line of events.jsonl as JSON values: `event`, `step`, `images` and the fields of that event."""
@@ -86,6 +89,21 @@ class Run:
             valid.append(line)
         return [line for line in valid if event in (None, line["event"])]
 
+    def last_line(self) -> EventLine | None:
+        """Read the last event, without the others before it; None if there is none.
+
+        Raises RunError if that line is damaged.
+        """
+        path = self.folder / EVENTS_FILE
+        try:
+            with path.open("rb") as file:
+                text = _last_complete_line(file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}; restore the original file") from error
+        return None if text is None else _parse_event(text, f"{path}, the last line,")
+
     def check_types(self) -> None:
         """Raise RunError for the first log line with a field of a wrong type, for readers that rely on the types.
 
@@ -116,13 +134,29 @@ class Run:
         for number, text in enumerate(texts, 1):
             if number == len(texts):
                 return  # Text after the last line break is an incomplete event, or empty.
-            try:
-                line = json.loads(text)
-                if not isinstance(line["event"], str) or not isinstance(line["step"], int):
-                    raise TypeError("an event has a name and a number of steps")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise RunError(f"{path}, line {number}, is not an event; delete that line") from error
-            yield migrate_event(line)
+            yield _parse_event(text, f"{path}, line {number},")
+
+
+def _parse_event(text: bytes, place: str) -> EventLine:
+    """Return the event of a line in the current format. Raises RunError, which names the place, if it is damaged."""
+    try:
+        line = json.loads(text)
+        if not isinstance(line["event"], str) or not isinstance(line["step"], int):
+            raise TypeError("an event has a name and a number of steps")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunError(f"{place} is not an event; delete that line") from error
+    return migrate_event(line)
+
+
+def _last_complete_line(file: BinaryIO) -> bytes | None:
+    """Read the last line that ends with a line break, from the end of a file; None if there is none."""
+    position, tail = file.seek(0, os.SEEK_END), b""
+    while position and tail.count(b"\n") < 2:
+        size = min(TAIL_BYTES, position)
+        position = file.seek(position - size)
+        tail = file.read(size) + tail
+    *complete, _ = tail.split(b"\n")
+    return complete[-1] if complete else None
 
 
 def find_runs(folder: Path) -> list[Run]:

@@ -155,6 +155,23 @@ def test_log_is_readable_after_a_kill_at_any_byte(folder: Path) -> None:
         assert len(Run(folder).lines()) == sum(end <= length for end in ends)
 
 
+@pytest.mark.parametrize("block", [1, 7, 1 << 14])
+def test_the_last_event_is_read_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("equipoise.runs.run.TAIL_BYTES", block)
+    assert Run(folder).last_line() is None
+    log(folder, STARTED, sensed(50), Saved(50, 3200, "step-00000050", False))
+    path = folder / "events.jsonl"
+    content = path.read_bytes()
+    for length in range(0, len(content) + 1, 1 if block > 7 else 97):
+        path.write_bytes(content[:length])
+        assert Run(folder).last_line() == (Run(folder).lines() or [None])[-1]
+    path.write_bytes(b"damaged\n" + content)
+    assert Run(folder).last_line()["event"] == "saved"
+    path.write_bytes(content + b"damaged\n")
+    with pytest.raises(RunError, match=r"events\.jsonl, the last line, is not an event; delete that line"):
+        Run(folder).last_line()
+
+
 @pytest.mark.parametrize(
     "damage", [b"{", b"", b"[1, 2]", b'"text"', b"7", b'{"step": 3}', b'{"event": "sensed"}', b"\xff"]
 )
