@@ -46,7 +46,7 @@ from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.models._adversarial_extensions import Discriminator
-from equipoise.pilot.pilot import EAGER, SENSE_EVERY
+from equipoise.pilot.pilot import DENSE_STEPS, SENSE_EVERY
 from equipoise.training.loop import Training, train
 from equipoise.training.step import run_step
 
@@ -97,7 +97,7 @@ class Monitored:
         Returns seconds per step, the cost of monitoring as a share of `other`, and seconds of `other`.
         """
         steps = min(steps, SENSE_EVERY - 2)
-        reading_step = (max(self.state.step, EAGER) // SENSE_EVERY + 1) * SENSE_EVERY
+        reading_step = (max(self.state.step, DENSE_STEPS) // SENSE_EVERY + 1) * SENSE_EVERY
         if reading_step - steps - 2 < self.state.step:
             reading_step += SENSE_EVERY
         self.state.step = reading_step - steps - 2
@@ -232,7 +232,7 @@ def row(item: Item, result: Result) -> list[str]:
     batch = NETWORKS[item["networks"]]["batch_size"]
     ratios = [reference / ours for ours, reference in zip(result["ours"], result["textbook"], strict=True)]
     costs = [100 * cost for cost in result["watching"]]
-    eager = [EAGER * (on - off) for on, off in zip(result["eager"], result["unwatched"], strict=True)]
+    eager = [DENSE_STEPS * (on - off) for on, off in zip(result["eager"], result["unwatched"], strict=True)]
     rates = {name: format_range([batch / seconds for seconds in result[name]], ".0f") for name in ("ours", "textbook")}
     target = TARGETS[item["precision"], item["threads"]]
     verdict = "yes" if statistics.median(ratios) >= target else "no"

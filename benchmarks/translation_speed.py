@@ -30,7 +30,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_l
 from equipoise.core.data import Stream
 from equipoise.core.events import Event, Stepped
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.pilot.pilot import EAGER, SENSE_EVERY
+from equipoise.pilot.pilot import DENSE_STEPS, SENSE_EVERY
 from equipoise.training.loop import Training, train
 
 GANS = ("pix2pix", "cyclegan")
@@ -166,7 +166,7 @@ def until(events: Iterator[Event], step: int) -> None:
 def measure(item: Item) -> Result:
     """Measure seconds per step of both loops in each round."""
     ours, other = build_training(item), build_training({**item, "precision": "fp32"})
-    ours.state.step = EAGER  # after the steps with one reading each
+    ours.state.step = DENSE_STEPS  # after the steps with one reading each
     events = train(ours)
     result: dict[str, list[float]] = {"ours": [], "plain": []}
     for network in other.state.model.networks.values():

@@ -83,7 +83,7 @@ def scores(task: str, runs: Sequence[Run], monitored: bool = False) -> dict[str,
         experiments = [replace(experiment(task, monitored), seed=seed, knobs=knobs) for seed, knobs, _ in part]
         group = StackedTraining(experiments, [controller for *_, controller in part])
         for training in group.trainings:
-            training.pilot.sense_every, training.pilot.eager = READ_EVERY, 0
+            training.pilot.sense_every, training.pilot.dense_steps = READ_EVERY, 0
         for _ in group.readings():
             pass
         results += group.results()

@@ -44,7 +44,7 @@ def train_ppo() -> tuple[Policy, list[float], dict[str, object]]:
     description of the training."""
     journal, policy = open_journal(), untrained_policy(KIND)
     tasks = TaskDistribution(TASK, {**VARIED, "data.shape": SHAPES})
-    done = journal.of("weights")
+    done = journal.lines_with("weights")
     if done:
         policy = _with_weights(policy, done[-1]["weights"])
     for number in range(len(done), ITERATIONS):
@@ -55,7 +55,7 @@ def train_ppo() -> tuple[Policy, list[float], dict[str, object]]:
         mean = float(np.mean(batch.returns))
         journal.append({"iteration": number, "return": mean, "decisions": len(batch.returns), "weights": values})
         print(f"ppo: {number + 1} of {ITERATIONS} done; mean return over the base {mean:+.3f}", flush=True)
-    if not journal.of("check"):
+    if not journal.lines_with("check"):
         checks = TaskDistribution(TASK, {**VARIED, "data.shape": CHECKED}).sample_many(CHECKS, 2)
         journal.append({"check": measure_advantages(policy, checks, NOISE)})
         print("ppo: checked", flush=True)
@@ -65,10 +65,10 @@ def train_ppo() -> tuple[Policy, list[float], dict[str, object]]:
         "tasks": [f"points_{shape}" for shape in SHAPES],
         "sources": ["mixtures"],  # clusters
         "episodes": ITERATIONS * TASKS * COPIES,
-        "decisions": sum(line["decisions"] for line in journal.of("weights")),
-        "returns": [round(line["return"], 4) for line in journal.of("weights")],
+        "decisions": sum(line["decisions"] for line in journal.lines_with("weights")),
+        "returns": [round(line["return"], 4) for line in journal.lines_with("weights")],
     }
-    return policy, journal.of("check")[-1]["check"], record
+    return policy, journal.lines_with("check")[-1]["check"], record
 
 
 def open_journal() -> Journal:

@@ -10,6 +10,7 @@ from _suite_runs import FOLDER, RunStore
 from _suite_study import NOISE_FILE, SEEDS, SuitePage, open_page
 from _suite_tables import (
     aims_table,
+    equivalent_trials_tables,
     gate_table,
     harm_table,
     last_table,
@@ -20,7 +21,6 @@ from _suite_tables import (
     task_table,
     tuning_table,
     verdict_table,
-    yardstick_tables,
 )
 from _suite_text import against_schedule, answer, format_interval, main_arms, ranking
 
@@ -193,7 +193,7 @@ def _details(page: SuitePage, mains: Sequence[str]) -> list[str]:
         stability_table(page),
         "## How many trials is it worth?",
         "The best of k random constants that are tried on the task itself, one run each, has these ratios.",
-        yardstick_tables(page),
+        equivalent_trials_tables(page),
         "## Power",
         "From the variance of the training tasks, computed before the verdict: two-sided test at 5 %.",
         power_table(page),

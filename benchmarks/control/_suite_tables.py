@@ -18,7 +18,7 @@ from _suite_text import (
     training_score,
 )
 
-from equipoise.comparison.suite import power, statistics, yardstick
+from equipoise.comparison.suite import equivalent_trials, power, statistics
 from equipoise.comparison.suite.records import Endpoint
 from equipoise.comparison.suite.verdict import ORACLE, ArmVerdict
 
@@ -200,17 +200,17 @@ def stability_table(page: SuitePage) -> str:
     return table(columns, rows)
 
 
-def yardstick_tables(page: SuitePage) -> str:
+def equivalent_trials_tables(page: SuitePage) -> str:
     """Return the expected ratio of the best of k constants, and the number of trials that each arm is worth."""
     gate = page.gates["selected"]
     curve = [
         (k, f"{math.exp(gate.curve[k]):.2f}", f"{gate.fresh_shares[k]:.0%}", f"{math.exp(gate.optimistic[k]):.2f}")
         for k in gate.curve
     ]
-    worth = [(page.base, format_trials(yardstick.trials_worth(0.0, gate.curve)), "")]
+    worth = [(page.base, format_trials(equivalent_trials.trials_worth(0.0, gate.curve)), "")]
     for verdict in page.verdicts["selected"]:
         value, most, least = (
-            format_trials(yardstick.trials_worth(math.log(ratio), gate.curve))
+            format_trials(equivalent_trials.trials_worth(math.log(ratio), gate.curve))
             for ratio in (verdict.ratio.value, verdict.ratio.low, verdict.ratio.high)
         )
         worth.append((verdict.name, value, f"{least} to {most}"))

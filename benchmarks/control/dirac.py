@@ -81,7 +81,7 @@ def measure(item: Item) -> Result:
         repair=RepairSettings() if item.get("repair") else None,
     )
     if item["controller"] == "fixed" and not item.get("repair"):
-        pilot.sense_every = pilot.eager = STEPS  # readings are not used
+        pilot.sense_every = pilot.dense_steps = STEPS  # readings are not used
     training = Training(
         state, pilot, Streams(data.stream("train", 1, 0)), TrainingPlan(STEPS, 1), Preview(torch.zeros(1, 1), None)
     )

@@ -36,7 +36,7 @@ from equipoise.core.model import StepRecord
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
-from equipoise.pilot.pilot import EAGER, SENSE_EVERY
+from equipoise.pilot.pilot import DENSE_STEPS, SENSE_EVERY
 from equipoise.training import loop
 from equipoise.training.loop import Training, train
 from equipoise.training.step import run_step
@@ -107,7 +107,7 @@ class Monitored:
     def block(self) -> dict[str, float]:
         """Return seconds per step (ordinary and with a reading, 49 : 1), of a bare step, and the share outside."""
         state = self.training.state
-        reading_step = (max(state.step, EAGER) // SENSE_EVERY + 1) * SENSE_EVERY
+        reading_step = (max(state.step, DENSE_STEPS) // SENSE_EVERY + 1) * SENSE_EVERY
         state.step = reading_step - ORDINARY - 2
         self.until(Stepped, reading_step - ORDINARY - 1)
         ours, outside, bare = [], [], []

@@ -31,7 +31,7 @@ def measure(item: Item) -> Result:
     from equipoise.comparison.suite.agreement import measure_agreement
     from equipoise.comparison.suite.arms import parse_settings
     from equipoise.comparison.suite.data import SuiteData
-    from equipoise.comparison.suite.episode import Ruler, open_training
+    from equipoise.comparison.suite.episode import DistanceToTestReals, open_training
     from equipoise.comparison.suite.tasks import SuiteTask
     from equipoise.core.events import Evaluated
     from equipoise.training import probe
@@ -41,7 +41,7 @@ def measure(item: Item) -> Result:
     task = SuiteTask("digits", "test", "digits", steps=STEPS, training_images=IMAGES, options={"width": 8})
     training = open_training(task, parse_settings(constants()[item["number"]]), SEED)
     data = SuiteData(**task.data_options(draw=SEED))
-    latents = Ruler.of(data, training.state.model).latents
+    latents = DistanceToTestReals.of(data, training.state.model).latents
     samples, live = [], []
     for event in train(training):
         if isinstance(event, Evaluated):

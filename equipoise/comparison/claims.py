@@ -130,7 +130,7 @@ def evaluate_claims(plan: ComparisonPlan, blocks: Sequence[Block]) -> list[Evalu
 
 
 def describe_decisions(claims: Sequence[EvaluatedClaim]) -> str:
-    """Say how claims are decided, and how many of the comparisons would be by chance."""
+    """Describe how claims are decided, and how many comparisons would be decided by chance."""
     count = sum(pair.outcome != "not measured" for evaluated in claims for pair in evaluated.pairs)
     return (
         "A comparison is decided by its 95 % interval, without a correction for the number of comparisons: if nothing "

@@ -36,10 +36,10 @@ come from the same running average of the weights."""
 MODELS = """\
 With the same seed, arms with the same model start from the same weights, and arms with the same batch size get the same
 order of reals. Each model has its own running average of the weights, from which samples come. Settings are those of
-the plan: no arm was tuned here, and the care that others took before differs. {budget} An arm that starts from another
-run has the same length again for its own training; both times are shown. Samples are timed 16 at once, on one thread.
-An arm that samples from the run of another is evaluated once, at its end. A claim holds for a pair of arms in a setting
-if the 95 % interval of the mean difference between them, seed by seed, is on the claimed side of zero."""
+the plan: no arm was tuned here, and published settings differ in how well they were tuned. {budget} An arm that starts
+from another run has the same length again for its own training; both times are shown. Samples are timed 16 at once, on
+one thread. An arm that samples from the run of another is evaluated once, at its end. A claim holds for a pair of arms
+in a setting if the 95 % interval of the mean difference between them, seed by seed, is on the claimed side of zero."""
 BUDGET = """\
 Tasks with a budget have as many steps as fit into the same CPU seconds of training for each arm, by a calibration
 before the first run, in which the arms were measured in turn, {rounds} times; the median counted."""

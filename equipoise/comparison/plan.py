@@ -1,4 +1,4 @@
-"""The plan of a comparison: one frozen value. See plan_files.py for TOML, plan_checks.py for what must fit together.
+"""The plan of a comparison: one frozen value. See plan_files.py for TOML, plan_checks.py for its validation.
 
 An arm is a set of settings, a task something to train, a regime a deliberately mis-set start. Every arm runs in every
 setting (a task in a regime) with every seed; the runs of two arms differ in the settings of the arms only.

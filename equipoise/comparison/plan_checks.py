@@ -1,4 +1,4 @@
-"""What must hold in a plan, checked without building a model or reading data."""
+"""Validation of a plan, without building a model or reading data."""
 
 import dataclasses
 import math

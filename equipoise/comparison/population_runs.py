@@ -104,7 +104,7 @@ def select_winner(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) 
     for measurement in read_measurements(_measurements_path(folder, spec)):
         append_measurement(folder.measurements(run), _charged(measurement, rounds))
     record = rounds[-1][best]
-    values = {"member": best, "schedule": record.schedule, "members": descent(rounds, best)}
+    values = {"member": best, "schedule": record.schedule, "members": lineage(rounds, best)}
     write_json(folder.population(run) / "schedule.json", values)
     shutil.rmtree(target, ignore_errors=True)
     _copy_folder(path, target)
@@ -121,8 +121,8 @@ def with_best_schedule(folder: ComparisonFolder, plan: ComparisonPlan, run: RunS
     return with_schedule(plan, run.arm, schedule, _steps(plan, run))
 
 
-def descent(rounds: Sequence[Sequence[MemberRecord]], member: int) -> list[int]:
-    """Return the members whose weights a member has had, round by round; the last one is the member."""
+def lineage(rounds: Sequence[Sequence[MemberRecord]], member: int) -> list[int]:
+    """Return the lineage of a member: the member whose weights it had in each round, itself in the last."""
     result = [member]
     for records in reversed(rounds[1:]):
         source = records[result[0]].source

@@ -24,10 +24,10 @@ def population_tables(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequ
     """
     if plan.population is None:
         return []
-    return [_rivals_table(plan, folder, runs), _schedules_table(plan, folder)]
+    return [_baselines_table(plan, folder, runs), _schedules_table(plan, folder)]
 
 
-def _rivals_table(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequence[RunResult]) -> ReportTable:
+def _baselines_table(plan: ComparisonPlan, folder: ComparisonFolder, runs: Sequence[RunResult]) -> ReportTable:
     assert plan.population is not None
     rows = []
     for setting in plan_runs.compared_settings(plan):

@@ -50,7 +50,7 @@ class ConfidentADA:
     sample: with few epochs there is nothing to overfit. p never falls below the user's value.
 
     Fails with 16 held-out samples and weak overfitting, which lies within the interval, and where augmentation harms at
-    any strength, such as of data whose distribution the transformations leave.
+    any strength, such as where transformed samples are unlike any real.
 
     `target`: of rank_train_held_out. `confidence`: half-width of the interval, in standard errors. `share`: share of
     the run in which p can rise from 0 to its bound. `horizon`: last share of the run, in which p does not rise.

@@ -1,4 +1,4 @@
-"""Acts on harm alone: if the metric has become worse and the discriminator overfits, lower rates and more augmentation.
+"""Lower learning rates and more augmentation when the metric has become worse and the discriminator overfits.
 
 d <- min(d + 1, most) at each evaluation with level > best + margin and r - confidence · se > overfit
 lr_g, lr_d = base · factor^d,  augment_p = base + step · d                       r: rank_train_held_out, smoothed
@@ -55,11 +55,12 @@ class Decline:
     held-out samples nothing is changed.
 
     `factor`: of both learning rates, for one degree. `step`: of augment_p, for one degree. `most`: largest degree.
-    `overfit`: rank_train_held_out that confirms if it is exceeded by more than its error; -1: no confirmation. `limit`:
-    bound of augment_p, up to 0.8. `confidence`: of the margin and of the rank, in standard errors. `tolerance`: of the
-    margin. `smoothing`: weight of the older values in the level of the metric. `half_life`: of the moving average of
-    the rank, a share of the run. `held_out_samples`: number of different held-out samples; default: that of the run, or
-    64 in a custom loop. `training_samples`: the same of training samples; default: that of the run, or 256.
+    `overfit`: rank_train_held_out must exceed this by more than its error, else nothing changes; -1: no such test.
+    `limit`: bound of augment_p, up to 0.8. `confidence`: of the margin and of the rank, in standard errors.
+    `tolerance`: of the margin. `smoothing`: weight of the older values in the level of the metric. `half_life`: of the
+    moving average of the rank, a share of the run. `held_out_samples`: number of different held-out samples; default:
+    that of the run, or 64 in a custom loop. `training_samples`: the same of training samples; default: that of the run,
+    or 256.
     """
 
     factor: float = 0.5

@@ -4,7 +4,7 @@ For comparison with the brief: its features are progress, pixel FID and both los
 1e-4 to 3e-4 and beta1 within 0.3 to 0.7. Policies are trained by `equipoise train-policy` with Stable-Baselines3 (the
 extra `rl`); following a policy, and learning within a run, needs numpy alone.
 
-`ppo:suite` changes what makes PPO fail at such control (arXiv 2512.03805): it requests one of three values of each knob
+`ppo:suite` avoids what makes PPO fail at such control (arXiv 2512.03805): it requests one of three values of each knob
 (the base's, or the end of the range to either side) instead of a number, and was trained without discount, on the
 advantage over the base run on the same task.
 """

@@ -43,14 +43,14 @@ class UpdateSizeState:
 class UpdateSize:
     """Controller that holds the relative update size of each network at a target, which decays over the run.
 
-    A step that changes the weights by a fixed share is as large in one architecture as in another, which a learning
-    rate is not: the trust ratio of LARS (You 2017) and LAMB (You 2020), and Fromage (Bernstein 2020), normalise each
-    layer so. Here one rate per network follows, slowly, so that Adam still decides the directions. A rate that is set
+    A relative change of the weights means the same in every architecture, unlike a learning rate. LARS (You 2017), LAMB
+    (You 2020) and Fromage (Bernstein 2020) normalise the change of each layer. Here one rate per network is adjusted
+    slowly, so that Adam still decides the directions. A rate that is set
     too high or too low is corrected within a few times `span`. u is bounded, so there is no windup.
 
     Fails where the better size is far from the target, since update sizes say nothing about quality: with batch or
-    spectral normalisation a scale of the weights has no effect, but counts, and a network that has converged is kept
-    moving unless `final` is small. It cannot end the rotation of a game without damping.
+    spectral normalisation, changes of the scale of the weights count although they have no effect, and a network that
+    has converged is kept moving unless `final` is small. It cannot end the rotation of a game without damping.
 
     `target_g`: share of its weights by which a step changes the generator. `target_d`: the same of the discriminator.
     `final`: factor of both at the end of the run; 1: no decay. `deadband`: half-width of the range around the target

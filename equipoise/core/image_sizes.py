@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from equipoise.errors import SettingError
 
-SMALLEST, LARGEST = 1, 1024
+MIN_SIDE, MAX_SIDE = 1, 1024
 """Range of a side in pixels."""
 
 
@@ -34,9 +34,9 @@ def parse_image_size(value: int | str) -> ImageSides:
     match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[x×]\s*(\d{1,9}))?\s*", str(value), re.I)
     if match is None:
         if re.fullmatch(r"-?\d+", str(value).strip()):
-            raise SettingError(f"image_size = {value}: it must be from {SMALLEST} to {LARGEST}")
+            raise SettingError(f"image_size = {value}: it must be from {MIN_SIDE} to {MAX_SIDE}")
         raise SettingError(f"image_size = {value!r}: it must be a number of pixels, or width x height, such as 64x96")
     width, height = int(match[1]), int(match[2] or match[1])
-    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
-        raise SettingError(f"image_size = {value}: it must be from {SMALLEST} to {LARGEST}")
+    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
+        raise SettingError(f"image_size = {value}: it must be from {MIN_SIDE} to {MAX_SIDE}")
     return ImageSides(height, width)

@@ -107,7 +107,7 @@ FULL_PRECISION = CodeChange(
     "with torch.autocast(real.device.type, torch.bfloat16):\n    logit_real = d(real)\nlogit_real = logit_real.float()",
 )
 KEEP_BEST = CodeChange(
-    "Keep the checkpoint of the best FID, and go on from there with one of the following changes",
+    "Keep the checkpoint of the best FID, and continue from it with one of the following changes",
     "if fid < best_fid:\n"
     "    best_fid = fid\n"
     '    torch.save({"g": g.state_dict(), "d": d.state_dict(), "step": step}, "best.pt")',

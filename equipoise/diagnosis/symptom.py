@@ -11,7 +11,7 @@ from equipoise.diagnosis.history import SignalHistory
 MILD = 0.2
 """Minimum severity of a finding that is a problem. Findings of severity 0 are for information."""
 HINT = 0.4
-"""Severity of a finding that is reported, but is no evidence enough for a verdict or a repair: below SERIOUS (0.5)."""
+"""Severity of a finding that is reported, but does not suffice for a verdict or a repair: below SERIOUS (0.5)."""
 
 
 class SeverityScale(NamedTuple):

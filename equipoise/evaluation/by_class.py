@@ -52,8 +52,8 @@ def values_by_class(
 
     Samples with labels are compared with the reals of their class. Without labels, reals are still scored by class:
     which share of each class the samples reach. `real`: features of all reals. `others`: of training reals, for the
-    floor; None for none. Empty if the reals have no labels or fewer than two classes, and if samples without labels are
-    what is scored.
+    floor; None for none. Empty if the reals have no labels or fewer than two classes, or if the
+    metric scores samples and these have no labels.
     """
     if real.condition is None or real.spec is None or real.spec.classes < 2:
         return ()

@@ -17,7 +17,7 @@ from equipoise.core.metric import FeatureMetric
 MAX_COMPARED = 2000
 """Largest number of images among which unusual ones are searched; spread over the set."""
 NEIGHBOUR = 5
-"""An image is as unusual as its distance to the image that is this near: copies do not hide it."""
+"""An image is as unusual as its distance to its nearest neighbour of this number: a few copies do not hide it."""
 UNUSUAL = 1.5
 """Ratio of this distance to its median from which an image is listed."""
 MAX_UNUSUAL = 12
@@ -53,8 +53,8 @@ class ImageSummary:
     frequent first; `aspects`: smallest, median and largest width / height. `deep`: number of images of more than 8 bits
     a channel. `splits`, `classes`: number of images per split and per label. `copies`, `near_copies`: groups of images
     of equal pixels, and of nearly identical ones that are not equal. `leaks`: between splits. `unusual`: most unusual
-    first. `cropped`, `enlarged`, `shrunk`: numbers of images; `loss`, `largest_loss`: the share of an image that the
-    centre crop removes, on average over those that are cropped and at most, with `largest_loss_path`.
+    first. `cropped`, `enlarged`, `shrunk`: numbers of images; `crop_loss`, `largest_crop_loss`: the share of an image
+    that the centre crop removes, on average over those that are cropped and at most, with `largest_crop_loss_path`.
     """
 
     images: int
@@ -72,9 +72,9 @@ class ImageSummary:
     cropped: int
     enlarged: int
     shrunk: int
-    loss: float
-    largest_loss: float
-    largest_loss_path: str
+    crop_loss: float
+    largest_crop_loss: float
+    largest_crop_loss_path: str
     damaged: Mapping[str, str]
     left_out: Mapping[str, str]
 
@@ -99,8 +99,8 @@ class ImageSummary:
             "cropped": self.cropped,
             "enlarged": self.enlarged,
             "shrunk": self.shrunk,
-            "crop_loss": round(self.loss, 4),
-            "largest_crop_loss": round(self.largest_loss, 4),
+            "crop_loss": round(self.crop_loss, 4),
+            "largest_crop_loss": round(self.largest_crop_loss, 4),
             "damaged": dict(self.damaged),
             "left_out": dict(self.left_out),
         }
@@ -113,7 +113,7 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
     sizes = Counter((image.width, image.height) for image in sized)
     aspects = sorted(image.width / image.height for image in sized) or [1.0]
     losses = [(loss, image.path) for image in sized if (loss := _crop_loss(image, inspection.sides))]
-    largest_loss, largest_path = max(losses, default=(0.0, ""))
+    largest_crop_loss, largest_path = max(losses, default=(0.0, ""))
     choose = min if inspection.fit == "pad" else max  # as image_folder counts
     new = inspection.sides
     scales = [choose(new.width / image.width, new.height / image.height) for image in sized]
@@ -134,9 +134,9 @@ def summarise_images(inspection: Inspection) -> ImageSummary:
         cropped=len(losses),
         enlarged=sum(scale > 1 for scale in scales),
         shrunk=sum(scale < 1 for scale in scales),
-        loss=statistics.fmean(loss for loss, _ in losses) if losses else 0.0,
-        largest_loss=largest_loss,
-        largest_loss_path=largest_path,
+        crop_loss=statistics.fmean(loss for loss, _ in losses) if losses else 0.0,
+        largest_crop_loss=largest_crop_loss,
+        largest_crop_loss_path=largest_path,
         damaged=inspection.damaged,
         left_out=inspection.left_out,
     )

@@ -64,7 +64,7 @@ def load_drawn_images(run: Run) -> Tensor:
     experiment = parse_experiment(run.experiment(), str(run.folder / EXPERIMENT_FILE))
     data = without_balance(open_data(require(experiment.data, "data")).data)
     if not data.spec.is_image:
-        raise SettingError(f"the data of {run.folder} are no images, so no training images can be shown")
+        raise SettingError(f"the data of {run.folder} are not images, so no training images can be shown")
     limit = min(MAX_TRAIN_REALS, max(1, MAX_DRAWN_VALUES // math.prod(data.spec.shape)))
     available = data.count("train")
     count = limit if available is None else min(limit, available)

@@ -42,8 +42,8 @@ AnyMetric = Metric | PathMetric | EquivarianceMetric | LikelihoodMetric | LabelM
 def select_metrics(context: EvaluationContext) -> dict[str, AnyMetric]:
     """Return name -> metric. Raises SettingError for a metric that does not suit the data or that controlled the run.
 
-    So does a metric with the features of a frozen network of the model. Without a request, these are the defaults for
-    the data, except those that need a package that is not installed.
+    The same holds for a metric with the features of a frozen network of the model. Without a request, the result holds
+    the defaults for the data, except those that need a package that is not installed.
     """
     request, spec = context.request, context.data.spec
     result: dict[str, AnyMetric] = {}

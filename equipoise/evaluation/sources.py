@@ -44,7 +44,7 @@ FRACTIONS = ((-1, 1), (0, 1))
 
 OptionValues = Mapping[str, object]
 RequestedSplit = Literal["held_out", "train", "valid", "test"]
-"""A split of the reals: of a data set with a name the first two, of a folder with splits as subfolders the others."""
+"""A split of the reals: held_out or train for any data; also valid or test for a folder with such subfolders."""
 
 
 @runtime_checkable

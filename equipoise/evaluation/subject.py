@@ -46,7 +46,7 @@ MAX_TRAINED_ON = 0.01
 Part = Literal["samples", "reals", "train", "other_reals"]
 """`train`: training reals. `other_reals`: training reals, as many as samples if there are enough."""
 RealSplit = Literal["train", "held_out", "all"]
-"""The part of the data that the reals are; `all`: every item of a folder or file."""
+"""The part of the data that the reals are taken from; `all`: every item of a folder or file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,11 +107,11 @@ class Experiment:
         "stop when the discriminator can no longer distinguish real samples from fakes", "--stop-at-equilibrium"
     )
     batch_size: int | None = count(
-        "real samples per batch, of which a step uses one; several processes share it", "--batch-size", unit="samples"
+        "real samples per batch; a step uses one batch, which several processes share", "--batch-size", unit="samples"
     )
     accumulate: int | None = count(
-        "batches per update, whose gradients are averaged: N batches of B samples train as one of N x B, in the memory "
-        "of B; default: 1",
+        "batches per update, whose gradients are averaged: N batches of B samples train like one of N x B, with the "
+        "memory of B; default: 1",
         "--accumulate",
         unit="batches",
         maximum=4096,

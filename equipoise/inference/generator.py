@@ -20,7 +20,7 @@ from equipoise.experiment.declaration import to_python
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.resources import check_sample_memory
 from equipoise.experiment.settings import build_data, build_recipe
-from equipoise.inference.own_size import apply_at_own_size
+from equipoise.inference.native_size import apply_at_native_size
 from equipoise.inference.run_weights import RunWeights, StepChoice, select_weights
 from equipoise.runs.run import EXPERIMENT_FILE
 from equipoise.training import checkpoint
@@ -207,9 +207,9 @@ class Generator:
     def translate(self, images: Tensor, *, back: bool = False) -> Tensor:
         """Translate images (N, C, H, W), float32 in [-1, 1], to (N, C', H, W), or `model.scale` times these sides.
 
-        H and W may differ from those of training if `model.multiple` is set; see `inference/own_size.py`. `back`: from
-        the target domain to the source domain, for a model trained in both directions. Raises SettingError for a model
-        that does not translate images in this direction, and for images of another shape.
+        H and W may differ from those of training if `model.multiple` is set; see `inference/native_size.py`. `back`:
+        from the target domain to the source domain, for a model trained in both directions. Raises SettingError for a
+        model that does not translate images in this direction, and for images of another shape.
         """
         model = self.model
         if not isinstance(images, Tensor):
@@ -226,7 +226,7 @@ class Generator:
             raise SettingError(f"these images are {described}, but this generator takes {expected}; resize them")
         if actual == shape or model.multiple is None:
             return self._translate_batch(images, back=back)
-        return apply_at_own_size(
+        return apply_at_native_size(
             lambda padded: self._translate_batch(padded, back=back), images, model.multiple, model.scale
         )
 
@@ -267,7 +267,7 @@ def apply_in_batches(
 
 
 def _validate_truncation(truncation: float) -> float:
-    """Return the truncation as a Python number. Raises SettingError for one that is none, or not above 0."""
+    """Return the truncation as a Python number. Raises SettingError for one that is not a number above 0."""
     validation.check_type("truncation", to_python(truncation, float), float)
     return Sampling(truncation=float(truncation)).truncation or 0.0
 

@@ -1,7 +1,8 @@
-"""A plane of latents to move in: seeds at its whole points, and samples between them.
+"""A plane of latents: samples of seeds at integer points, interpolated latents between them.
 
-The whole point (x, y) is sample 0 of seed x + 100 y, modulo 2^32, as in the viewer of StyleGAN 3 (Karras 2021). Between
-four of them latents are interpolated bilinearly: first along x, then along y; on the sphere for z, linearly for w.
+The integer point (x, y) is sample 0 of seed x + 100 y, modulo 2^32, as in the viewer of StyleGAN 3 (Karras 2021).
+Between four of them latents are interpolated bilinearly: first along x, then along y; on the sphere for z, linearly
+for w.
 """
 
 import math
@@ -24,14 +25,14 @@ Point = tuple[float, float]
 
 
 def seed_at(x: int, y: int) -> int:
-    """Return the seed of a whole point."""
+    """Return the seed of an integer point."""
     return (x + ROW * y) % SEEDS
 
 
 def select_plane(space: Space, points: Sequence[Point], label: int | str | None = None) -> SelectedLatents:
     """Return the latents (N, ...) of points of the plane in a space; `label`: class of all, None for the first one.
 
-    At a whole point they are those of its sample, bit for bit. Raises SettingError for a point too far away.
+    At an integer point they are those of its sample, bit for bit. Raises SettingError for a point too far away.
     """
     for point in points:
         if not all(math.isfinite(value) and abs(value) <= MAX_COORDINATE for value in point):

@@ -1,4 +1,4 @@
-"""Projection: the styles of a generator whose sample resembles an image of one's own most, by optimisation.
+"""Projection of an image: the styles whose sample is most similar to it, found by optimisation.
 
 Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix D: Adam from the mean style, with
 noise on the styles that fades, and a perceptual distance. Here styles may differ between layers (W+), and the noise
@@ -27,7 +27,7 @@ RAMP_UP, RAMP_DOWN = 0.05, 0.25
 NOISE_SCALE, NOISE_SHARE = 0.05, 0.75
 """Noise at the start as a multiple of the deviation of w, and the share of the steps after which it is 0."""
 
-StyleFreedom = Literal["w", "w+"]
+ProjectionSpace = Literal["w", "w+"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ProjectionSettings:
     """
 
     steps: int = 1000
-    space: StyleFreedom = "w+"
+    space: ProjectionSpace = "w+"
     distance: DistanceName = "efficientnet_lite0"
     lr: float = 0.1
     seed: int = 0
@@ -51,7 +51,7 @@ class ProjectionSettings:
         validation.check_at_least(1, steps=self.steps)
         validation.check_above(0, lr=self.lr)
         validation.check_seeds(seed=self.seed)
-        if self.space not in get_args(StyleFreedom):
+        if self.space not in get_args(ProjectionSpace):
             raise SettingError(f"space '{self.space}' does not exist; use w+ or w")
         if self.distance not in get_args(DistanceName):
             raise SettingError(f"distance '{self.distance}' does not exist; use one of: {_names()}")

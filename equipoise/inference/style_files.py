@@ -58,7 +58,7 @@ def read_styles(path: Path, generator: Generator) -> Tensor:
     """
     tensors, about = _read(path)
     if STYLES not in tensors:
-        raise SettingError(f"{path} holds a latent z, which is no style; use --space z")
+        raise SettingError(f"{path} holds a latent z, not a style; use --space z")
     tensor = tensors[STYLES].float()
     expected = (generator.count_layers(), *require_styles(generator).mean(generator.networks).shape)
     own = _about(generator)

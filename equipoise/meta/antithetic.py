@@ -29,7 +29,7 @@ class AntitheticSettings:
     """Settings of the strategy.
 
     `sigma`: standard deviation of the changes of weights. `rate`: length of a step on which all pairs agree. `ridge`:
-    number of pairs that a gradient of zero is worth. `window`: generations whose pairs a step uses. `seed`: of all
+    ridge penalty on the gradient, in pairs. `window`: generations whose pairs a step uses. `seed`: of all
     changes.
     """
 

@@ -84,7 +84,7 @@ def set_short_run_readings(training: Training) -> None:
     """
     pilot = training.pilot
     pilot.sense_every = max(1, training.plan.steps // READINGS)
-    pilot.eager = pilot.sense_every
+    pilot.dense_steps = pilot.sense_every
 
 
 def compute_advantages(episodes: Sequence[EpisodeResult], bases: Sequence[EpisodeResult], noise: float) -> list[float]:

@@ -56,7 +56,7 @@ def run_evolution(
     player = player or EpisodePlayer()
     strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
     total = settings.generations + 1
-    done = journal.of("generation")
+    done = journal.lines_with("generation")
     for number in range(settings.generations):
         solutions = strategy.ask()
         if number == len(done):
@@ -65,13 +65,13 @@ def run_evolution(
             advantages = measure_advantages(policies, start, tasks, settings.noise, player)
             merits = [compute_merit(values) for values in advantages]
             journal.append({"generation": number, "merits": merits}, player.take_cpu())
-            done = journal.of("generation")
+            done = journal.lines_with("generation")
         merits = done[number]["merits"]
         strategy.tell(solutions, [-value for value in merits])
         scores = f"best merit {max(merits):+.3f}, median {np.median(merits):+.3f} over {start.base}"
         yield PolicyProgress(number + 1, total, f"generation {number + 1}: {scores}")
     trained = _with_weights(start, strategy.mean)
-    if not journal.of("check"):
+    if not journal.lines_with("check"):
         tasks = plan.checks.sample_many(settings.check, plan.seed, 2)
         advantages = measure_advantages([trained], start, tasks, settings.noise, player)
         journal.append({"check": advantages[0]}, player.take_cpu())
@@ -81,7 +81,7 @@ def run_evolution(
 def build_policy(plan: PolicyPlan, settings: EvolutionSettings, journal: Journal) -> Policy:
     """Build the policy from a complete journal: the mean of the distribution after the last generation."""
     strategy, start = _create_strategy(plan, settings), untrained_policy(plan.kind)
-    for line in journal.of("generation"):
+    for line in journal.lines_with("generation"):
         strategy.tell(strategy.ask(), [-value for value in line["merits"]])
     episodes = settings.generations * (settings.population + 1) * settings.tasks
     training = {
@@ -110,7 +110,7 @@ def measure_advantages(
 
 def summarise_check(journal: Journal) -> dict[str, float]:
     """Return the statistics of the final evaluation: mean advantage, its 95 % lower bound, merit, share of wins."""
-    advantages = journal.of("check")[-1]["check"]
+    advantages = journal.lines_with("check")[-1]["check"]
     summary = {
         "tasks": len(advantages),
         "mean": float(np.mean(advantages)),

@@ -3,7 +3,7 @@
     L = -E min(ρ A, clip(ρ, 1 - ε, 1 + ε) A) - c H        (Schulman 2017, equation 7, and an entropy bonus)
     A = (φ_T - φ_t) - (φ_T - φ_t of the base run) - V     without discount; φ = -log(distance + noise)
 
-What differs from meta/reinforcement.py is what makes PPO fail at dynamic configuration (arXiv 2512.03805, 2205.13881):
+Unlike meta/reinforcement.py, it avoids what makes PPO fail at dynamic configuration (arXiv 2512.03805, 2205.13881):
 actions are discrete and factored, as many choices as knobs; nothing is discounted; and the reward is relative to the
 base controller on the same task, with the same weights, data and random numbers, so that hard tasks do not dominate.
 V is a linear function of the features, fitted to each batch.

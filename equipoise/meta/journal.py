@@ -68,6 +68,6 @@ class Journal:
             os.fsync(file.fileno())
         self.lines.append(line)
 
-    def of(self, key: str) -> list[JournalLine]:
+    def lines_with(self, key: str) -> list[JournalLine]:
         """Return all lines that have a key, in order."""
         return [line for line in self.lines if key in line]

@@ -38,7 +38,7 @@ SUFFIX = ".weights"
 def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal: Journal) -> Iterator[PolicyProgress]:
     """Train one rollout at a time; record it in the journal, and its weights in a file next to the journal."""
     total = settings.rollouts + 1
-    for number in range(len(journal.of("rollout")), settings.rollouts):
+    for number in range(len(journal.lines_with("rollout")), settings.rollouts):
         model = _build_model(plan, settings, number, _load_checkpoint(journal))
         model.learn(settings.environments * settings.decisions)
         environments = model.get_env()
@@ -51,7 +51,7 @@ def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal
         yield PolicyProgress(
             number + 1, total, f"rollout {number + 1}: mean reward {np.mean(rewards):+.4f} per decision"
         )
-    if not journal.of("check"):
+    if not journal.lines_with("check"):
         policy, untrained = _load_policy(plan, journal), untrained_policy("ppo")
         gains = [_return(plan, policy, seed) - _return(plan, untrained, seed) for seed in range(settings.check)]
         journal.append({"check": gains})
@@ -60,9 +60,9 @@ def run_reinforcement(plan: PolicyPlan, settings: ReinforcementSettings, journal
 
 def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
     """Build the policy from a complete journal."""
-    rewards = [round(line["reward"], 6) for line in journal.of("rollout")]
-    decisions = sum(line["decisions"] for line in journal.of("rollout"))
-    gains = journal.of("check")[-1]["check"]
+    rewards = [round(line["reward"], 6) for line in journal.lines_with("rollout")]
+    decisions = sum(line["decisions"] for line in journal.lines_with("rollout"))
+    gains = journal.lines_with("check")[-1]["check"]
     check = {"runs": len(gains), "mean": round(float(np.mean(gains)), 6), "low": round(mean_lower_bound(gains), 6)}
     training = {"method": "reinforcement", "plan": plan.to_json(), "decisions": decisions}
     return dataclasses.replace(_load_policy(plan, journal), training={**training, "rewards": rewards, "check": check})
@@ -70,7 +70,7 @@ def build_policy(plan: PolicyPlan, journal: Journal) -> Policy:
 
 def format_check(journal: Journal) -> str:
     """Format the result of the final evaluation."""
-    gains = journal.of("check")[-1]["check"]
+    gains = journal.lines_with("check")[-1]["check"]
     low = mean_lower_bound(gains)
     note = "" if low > 0 else "; not significantly better than an untrained policy"
     return f"return {np.mean(gains):+.3f} above an untrained policy's, 95 % lower bound {low:+.3f}{note}"
@@ -165,7 +165,7 @@ def _load_checkpoint(journal: Journal) -> dict[str, Tensor]:
     missing."""
     from safetensors.torch import load
 
-    done = len(journal.of("rollout"))
+    done = len(journal.lines_with("rollout"))
     if not done:
         return {}
     path = _checkpoint_path(journal, done - 1)

@@ -130,7 +130,7 @@ class StepwiseRun:
         training = assemble(complete(experiment), None)
         training.pilot = pilot_with_controller(training, StepwiseController(controller))
         training.pilot.sense_every = decision_interval(controller.policy.every, training.plan.steps)
-        training.pilot.eager = 0
+        training.pilot.dense_steps = 0
         zeros = np.zeros(len(controller.policy.feature_names), np.float32)
         return cls(training, train(training), controller, zeros)
 

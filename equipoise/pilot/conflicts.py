@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from torch.optim import Optimizer
 
-PROOF = 3
+CHANGES_BEFORE_WARNING = 3
 """Number of consecutive changes of the pilot that are overwritten before a warning is issued."""
-NEARER = 10
+MIN_FIT_RATIO = 10
 """A change counts as overwritten if that hypothesis fits the next log rate this many times better than acceptance."""
 
 WARNING = (
@@ -32,7 +32,7 @@ class LearningRateConflicts:
     def __init__(self, optimizers: Mapping[str, Optimizer]) -> None:
         self.optimizers = optimizers
         self.before, self.written = dict(self._rates()), dict(self._rates())
-        self.paces: dict[GroupKey, tuple[float, float]] = {}
+        self.log_ratios: dict[GroupKey, tuple[float, float]] = {}
         self.overwritten: dict[GroupKey, int] = {}
         self.has_warned = False
 
@@ -44,15 +44,15 @@ class LearningRateConflicts:
         """Compare the rates, once per step; warn once if a learning rate is reset after every change."""
         for key, rate in self._rates():
             before, written = self.before.get(key, rate), self.written.get(key, rate)
-            paces = self.paces.pop(key, None)
+            log_ratios = self.log_ratios.pop(key, None)
             if written != before:
-                self.paces[key] = _pace(before, rate), _pace(written, rate)
-            elif paces:
-                if_recomputed, if_accepted = (abs(pace - _pace(before, rate)) for pace in paces)
-                is_overwritten = NEARER * if_recomputed < if_accepted
+                self.log_ratios[key] = _log_ratio(before, rate), _log_ratio(written, rate)
+            elif log_ratios:
+                if_recomputed, if_accepted = (abs(log_ratio - _log_ratio(before, rate)) for log_ratio in log_ratios)
+                is_overwritten = MIN_FIT_RATIO * if_recomputed < if_accepted
                 self.overwritten[key] = self.overwritten.get(key, 0) + 1 if is_overwritten else 0
             self.before[key] = self.written[key] = rate
-            if self.overwritten.get(key) == PROOF and not self.has_warned:
+            if self.overwritten.get(key) == CHANGES_BEFORE_WARNING and not self.has_warned:
                 self.has_warned = True
                 warnings.warn(WARNING.format(player=key[0]), stacklevel=3)
 
@@ -63,6 +63,6 @@ class LearningRateConflicts:
                     yield (player, number), group["lr"]
 
 
-def _pace(before: float, after: float) -> float:
+def _log_ratio(before: float, after: float) -> float:
     """Return log(after / before); NaN if a rate is 0."""
     return math.log(after / before) if min(before, after) > 0 else math.nan

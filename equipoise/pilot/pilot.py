@@ -43,9 +43,9 @@ from equipoise.pilot.step import (
 )
 
 SENSE_EVERY = 50
-"""Default number of steps between two readings. The first EAGER steps are all read, because most failures start
-there."""
-EAGER = 100
+"""Default number of steps between two readings. Each of the first DENSE_STEPS steps is read, because most failures
+start there."""
+DENSE_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Pilot:
             ideal=model_info.ideal,
         )
         self._check_knobs(present.differences(base))
-        self.sense_every, self.eager = sense_every, EAGER
+        self.sense_every, self.dense_steps = sense_every, DENSE_STEPS
         self._state, self.initial_changes = initial_state(self.settings, present)
         self.step, self.images, self._has_started = 0, 0, False
         self._window = SignalWindow()
@@ -169,7 +169,7 @@ class Pilot:
 
     def is_due(self, step: int) -> bool:
         """Whether a reading follows step number `step` (the first is 1)."""
-        return step <= self.eager or step % self.sense_every == 0
+        return step <= self.dense_steps or step % self.sense_every == 0
 
     def observe(
         self,
@@ -231,9 +231,10 @@ class Pilot:
         return changes
 
     def set_manual(self, knob: str, value: float | None, reason: str = "") -> tuple[KnobChange, ...]:
-        """Hold a knob at a value above controller and repair, also across rollbacks; None: release it.
+        """Hold a knob at a value that overrides controller and repair, also across rollbacks; None: release it.
 
-        Raises UnknownNameError or SettingError for a knob that does not act, a value out of range, or no held knob.
+        Raises UnknownNameError for an unknown knob; SettingError if it has no effect, if the value is out of range, and
+        for the release of a knob that is not held.
         """
         self._state, changes = set_manual(self.settings, self._state, knob, value, self.step, reason)
         self._write(changes)
@@ -244,7 +245,7 @@ class Pilot:
         self._state, self._window = after_rollback(self._state, lost_steps), SignalWindow()
 
     def record_range(self, reals: Mapping[str, float]) -> None:
-        """Record the range of the first reals, as of describe_range: empty if it is usual.
+        """Record the range of the first reals, as returned by describe_range: empty if it is usual.
 
         Without it, the range follows from the `real` and `fake` that :meth:`observe` is given.
         """

@@ -152,7 +152,7 @@ def add_overrides(
 
 
 def effective_knobs(state: PilotState, step: int) -> Knobs:
-    """Return the controller's target under the overrides of repair, and above both the values that a person holds."""
+    """Return the controller's target, overridden by repair, and both overridden by the values that a person holds."""
     return apply_overrides(state.repair, state.target, step).with_values(state.manual)
 
 

@@ -27,7 +27,7 @@ from equipoise.policy.network import FloatArray, PolicyNetwork, Squash, count_ou
 FORMAT = 1
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parents[1] / "controllers" / "policies"
-LARGEST = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 """Maximum size of a file in bytes; shipped policies have about 10,000."""
 
 BaseController = Literal["fixed", "annealed", "rank"]
@@ -155,7 +155,7 @@ def load_policy(name: str) -> LoadedPolicy:
             f"there is no policy '{name}': neither a file nor a shipped policy ({', '.join(shipped_policies())}); "
             "train one with: equipoise train-policy PLAN.toml"
         ) from error
-    if not path.is_file() or status.st_size > LARGEST:
+    if not path.is_file() or status.st_size > MAX_BYTES:
         raise _not_a_policy(path)
     return _load(path, status.st_mtime_ns, status.st_size)
 

@@ -12,7 +12,7 @@ DECISION = 1 / 40
 SLOW = 4
 WARM_UP = 0.05
 """Share of a run, from its start, that gradient norms are compared with."""
-FEWEST = 5
+MIN_READINGS = 5
 """Minimum number of readings for a standard score, regardless of the length of the warm-up."""
 
 LevelRule = Literal["latest", "lowest"]
@@ -62,7 +62,7 @@ class StatisticsTable:
 
     def score(self, name: str, floor: float) -> float:
         """Return the standard score of the moving average, with a standard deviation of at least `floor`."""
-        if name not in self.tracks or self.tracks[name].readings < FEWEST:
+        if name not in self.tracks or self.tracks[name].readings < MIN_READINGS:
             return 0.0
         track = self.tracks[name]
         return (track.level - track.mean) / max(math.sqrt(track.squares / track.readings), floor)
@@ -102,7 +102,7 @@ def _updated(track: RunningStatistics | None, value: float, elapsed: float, is_f
     quick = 0.5 ** (elapsed / DECISION)
     level = track.level + (1 - quick) * (value - track.level)
     slow = track.slow + (1 - quick ** (1 / SLOW)) * (value - track.slow)
-    if is_fixed and track.readings >= FEWEST:
+    if is_fixed and track.readings >= MIN_READINGS:
         return track._replace(level=level, slow=slow)
     mean = track.mean + (value - track.mean) / (track.readings + 1)  # Welford 1962
     squares = track.squares + (value - track.mean) * (value - mean)

@@ -41,7 +41,7 @@ WIDTH, PANEL, STRIP, HEADER, AXIS = 10.0, 1.85, 0.62, 0.62, 0.42
 STRIP_ROW, LEFT, RIGHT, TOP, BOTTOM = 0.2, 0.78, 0.2, 0.5, 0.12
 MAX_GAMES, MAX_METRICS = 12, 6
 """Largest numbers that are drawn; the title says how many are not."""
-LARGEST = 1e30
+MAX_SHOWN = 1e30
 """Larger values are drawn as crosses: a scale with them shows nothing else."""
 DECADES, MAX_DECADES = 2.0, 12.0
 """Positive values that span more decades are drawn on a logarithmic scale, of at most this many."""
@@ -188,12 +188,12 @@ def _draw_panel(axes: "Axes", panel: CurvePanel, game: GameCurves) -> None:
     if game.non_finite and panel is game.panels[0]:
         _mark(axes, game.non_finite, "not finite")
     if beyond := {step for series in panel.curves.values() for step in _steps_beyond(series)}:
-        _mark(axes, sorted(beyond), f"above {format_number(LARGEST)}")
+        _mark(axes, sorted(beyond), f"above {format_number(MAX_SHOWN)}")
 
 
 def _steps_beyond(series: CurveSeries) -> list[float]:
     """Return the steps with finite values that no scale can show."""
-    is_beyond = np.isfinite(series.mean) & (np.abs(series.mean) > LARGEST)
+    is_beyond = np.isfinite(series.mean) & (np.abs(series.mean) > MAX_SHOWN)
     return [float(step) for step in series.steps[is_beyond]]
 
 
@@ -213,13 +213,13 @@ def _draw_metric(axes: "Axes", panel: MetricPanel, game: GameCurves) -> None:
         axes.plot([step], [value], "*", color=RED, markersize=11, label=label, linestyle="", zorder=5, clip_on=False)
     _scale(axes, f"{panel.better} is better", [reduced.low, reduced.high], may_be_log=panel.better == "lower")
     panel_legend(axes)
-    if gaps := [step for step, value in zip(panel.steps, panel.values, strict=True) if not abs(value) <= LARGEST]:
+    if gaps := [step for step, value in zip(panel.steps, panel.values, strict=True) if not abs(value) <= MAX_SHOWN]:
         _mark(axes, gaps, "not finite")
 
 
 def _bounded(series: CurveSeries) -> CurveSeries:
     """Return a series without the values that no scale can show."""
-    arrays = (np.where(np.abs(array) <= LARGEST, array, np.nan) for array in (series.mean, series.low, series.high))
+    arrays = (np.where(np.abs(array) <= MAX_SHOWN, array, np.nan) for array in (series.mean, series.low, series.high))
     return CurveSeries(series.steps, *arrays)
 
 

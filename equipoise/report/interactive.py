@@ -32,13 +32,13 @@ KNOBS = "Knobs"
 MAX_KNOBS = 24
 MAX_SHEETS, MAX_SHEET_BYTES = 12, 2**21
 """Maximum number of sheets of samples on the clock, and of their bytes in total."""
-TOGETHER: dict[str, tuple[tuple[str, ...], tuple[float, float] | None]] = {
+COMBINED_CHARTS: dict[str, tuple[tuple[str, ...], tuple[float, float] | None]] = {
     "Ranks": (("rank_train_fake", "rank_train_held_out"), (-1, 1)),
     "D(x)": (("probability_real", "probability_fake"), (0, 1)),
     "Gradient norms": (("gradient_norm_d", "gradient_norm_g"), None),
 }
 """Charts of several signals, and the range of their axis."""
-DRAWN_AS_LOSSES = ("loss_g", "loss_d")
+SHOWN_AS_LOSSES = ("loss_g", "loss_d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,15 @@ def _charts(history: RunHistory) -> Iterator[dict[str, object]]:
     """Yield the charts that have numbers: losses, signals, metrics, knobs that changed."""
     losses = {name.removesuffix(".total"): history.loss(name) for name in history.loss_names()}
     yield from _chart("Losses", losses)
-    for title, (names, limits) in TOGETHER.items():
+    for title, (names, limits) in COMBINED_CHARTS.items():
         yield from _chart(title, {name: history.signal(name) for name in names}, limits)
     for metric in history.metrics():
         yield from _chart(one_line(metric.name), {one_line(metric.name): CurveSeries.of(metric.steps, metric.values)})
     yield from _chart("Reward", {"reward": history.rewards()})
     for knob in history.knob_histories()[:MAX_KNOBS]:
         yield from _chart(one_line(knob.knob), {one_line(knob.knob): _held(knob, history.step)}, group=KNOBS)
-    together = {name for names, _ in TOGETHER.values() for name in names} | set(DRAWN_AS_LOSSES)
-    for name in (field.name for field in fields(Signals) if field.name not in together):
+    combined = {name for names, _ in COMBINED_CHARTS.values() for name in names} | set(SHOWN_AS_LOSSES)
+    for name in (field.name for field in fields(Signals) if field.name not in combined):
         yield from _chart(name, {name: history.signal(name)}, group="Signals")
 
 

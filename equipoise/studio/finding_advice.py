@@ -40,7 +40,7 @@ def _undo(knobs: Sequence[str], held: Collection[str], is_running: bool) -> str:
     if is_running:
         verb = "is" if len(knobs) == 1 else "are"
         return f"{' and '.join(knobs)} {verb} released again: first wait until the finding is over"
-    return f"first continue without {'this change' if len(knobs) == 1 else 'these changes'} by hand, or start the twin"
+    return f"first continue without {'this change' if len(knobs) == 1 else 'these changes'} by hand, or repeat the run"
 
 
 def _agreeing_part(clause: str, turned: Mapping[str, float]) -> str:

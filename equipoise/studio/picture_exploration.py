@@ -14,11 +14,11 @@ from torch import Tensor
 
 from equipoise.core.data import Preparation
 from equipoise.errors import DataError, EquipoiseError, SettingError
-from equipoise.inference.own_image import read_own_image
 from equipoise.inference.projection import TASK, Projection, ProjectionSettings, project
 from equipoise.inference.style_files import encode_styles
 from equipoise.inference.style_space import require_styles
 from equipoise.inference.translation import TranslationRequest, input_shape, translate
+from equipoise.inference.user_image import read_user_image
 from equipoise.report.style_sheets import draw_captioned
 from equipoise.studio.exploration import ExplorationContext, ExplorerPicture
 from equipoise.studio.explore_requests import ProjectRequest, TranslateRequest
@@ -137,7 +137,7 @@ class ProjectionJob:
         settings = ProjectionSettings(
             steps=request.steps, space=request.space, distance=request.distance, seed=request.seed, label=request.label
         )
-        self._target = yield from read_own_image(self.this.run.folder, generator, self._source, request.fit)
+        self._target = yield from read_user_image(self.this.run.folder, generator, self._source, request.fit)
         self.result = yield from project(generator, self._target, settings, self.this.sampling)
         path = self.folder / "styles.safetensors"
         path.write_bytes(encode_styles(self.result.styles[None], generator, ".safetensors"))

@@ -24,7 +24,7 @@ SIDE, RADIUS, BARS = 420, 3, 40
 MAX_POINTS, MAX_TEXTS, LINE_HEIGHT = 5000, 64, 24
 MAX_CHARACTERS = 2000
 """Longest text that is shown."""
-LARGEST = 2048
+MAX_SIDE = 2048
 """Largest side of a picture that is enlarged, in pixels."""
 KINDS = {".png": "image", ".txt": "text", ".npy": "table"}
 
@@ -90,7 +90,7 @@ def arrange(cells: Sequence[Image.Image], columns: int) -> Image.Image:
 
 def enlarge(image: Image.Image, scale: int) -> Image.Image:
     """Enlarge a picture by a whole factor, to at most 2048 pixels a side; pixels stay square."""
-    scale = max(1, min(scale, LARGEST // max(image.size)))
+    scale = max(1, min(scale, MAX_SIDE // max(image.size)))
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 

@@ -28,12 +28,12 @@ def start_values(run: LiveRun, *, twin: bool = False) -> dict[str, object]:
     if not twin:
         return {
             "title": f"Start a run like {run.name}",
-            "note": "It goes on when you close this page.",
+            "note": "The run continues when you close this page.",
             "values": values,
         }
     note = "The same settings and seed, without the changes by hand: the difference between both runs is what they did."
     name = free_name(run.run.folder.parent, f"{run.name}-untouched")
-    return {"title": f"Start the twin of {run.name}", "note": note, "values": {**values, "name": name}}
+    return {"title": f"Repeat {run.name} without changes by hand", "note": note, "values": {**values, "name": name}}
 
 
 def continued_values(run: LiveRun, step: int | None, symptom: str = "") -> dict[str, object]:
@@ -58,7 +58,7 @@ def continued_values(run: LiveRun, step: int | None, symptom: str = "") -> dict[
     hint = _describe_knobs(symptom, changes, begin)
     return {
         "title": f"Continue {run.name} from step {format_count(step)} as a new run",
-        "note": f"It begins with the weights of that step; {run.name} stays as it is. {hint}",
+        "note": f"The new run starts from the weights of that step; {run.name} is not changed. {hint}",
         "values": values,
     }
 
@@ -115,9 +115,9 @@ def _differs(state: KnobState) -> bool:
 def _describe_knobs(symptom: str, changes: Sequence[Mapping[str, object]], begin: Mapping[str, float]) -> str:
     if changes:
         texts = [f"{change['knob']} {format_number(_round(float(str(change['to']))))}" for change in changes]
-        return f"What repair does first about {symptom_words(symptom)} is filled in: {', '.join(texts)}."
+        return f"The first remedy for {symptom_words(symptom)} is filled in: {', '.join(texts)}."
     if begin:
-        return "The knobs begin where the controller had them: change them under Other settings, Knobs."
+        return "The knobs start at the values of the controller; change them under Other settings, Knobs."
     return "To change knobs, see Other settings, Knobs."
 
 

@@ -17,7 +17,7 @@ LENGTH_BYTES = 8
 
 
 class Reply(NamedTuple):
-    """The reply to one request: `value`, or the message of an error that the user can solve, or another's trace."""
+    """Reply to a request: a value, or the `message` of an error that the user can solve, or the `trace` of another."""
 
     value: object = None
     message: str = ""

@@ -2,7 +2,7 @@
 
 For accelerators, a second thread reads the next batch into pinned memory while the device computes; the copy from there
 does not block either. Data that is decoded when it is drawn can be read by several processes: nearly half of decoding
-small images is Python, so that threads would take turns, with each other and with the steps. Streams are pure functions
+small images is Python, where the GIL lets only one thread run, the steps included. Streams are pure functions
 of the index: the batches are those that would be read without either.
 """
 
@@ -84,7 +84,7 @@ class AheadStream:
 
 
 def pin(batch: T) -> T:
-    """Return a batch whose tensors are in pinned memory; one that is no dataclass is returned as it is."""
+    """Return a batch whose tensors are in pinned memory; a batch that is not a dataclass is returned unchanged."""
     if not dataclasses.is_dataclass(batch) or isinstance(batch, type):
         return batch
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch) if field.init}

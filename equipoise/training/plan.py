@@ -44,7 +44,7 @@ class TrainingPlan:
     depend on the speed of the machine. `accumulate`: number of batches per update. `checkpoints`: folder of the
     checkpoints. `keep_best`: whether the final weights are those with the best metric, so that each best evaluation is
     saved. `data_processes`: number of processes that read batches of data that is decoded when it is drawn; 0: this
-    process reads them. `interrupted`: whether to stop now. `requests`: what a person demands of the running training.
+    process reads them. `interrupted`: whether to stop now. `requests`: what a person requests during training.
     """
 
     steps: int

@@ -19,7 +19,7 @@ from equipoise.core.world import World
 class StopSignal:
     """Whether any process requested a stop. `is_requested`: whether this one did; sent with the gradients of an update.
 
-    On a GPU the answer is that of the update before the last one: nobody waits for kernels of the last one.
+    On a GPU the answer is that of the update before the last one, so that no process waits for the kernels of the last.
     """
 
     is_requested: bool = False

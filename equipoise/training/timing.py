@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from equipoise.pilot.pilot import EAGER
+from equipoise.pilot.pilot import DENSE_STEPS
 from equipoise.runs.artifacts import write_samples
 from equipoise.training import outputs
 from equipoise.training.evaluation_cost import COST_SAMPLES, evaluate_few
@@ -57,7 +57,7 @@ class Intervals:
 def run_seconds(costs: RunCosts, steps: int, every: Intervals) -> float:
     """Return the seconds that a run of `steps` steps takes."""
     readings, evaluations = steps // every.sense, math.ceil(steps / every.evaluate)
-    early = min(steps, EAGER) - min(steps, EAGER) // every.sense
+    early = min(steps, DENSE_STEPS) - min(steps, DENSE_STEPS) // every.sense
     saves = math.ceil(steps / every.save) + evaluations * every.keep_best
     return (
         costs.pretraining * min(steps, costs.start)

@@ -150,7 +150,7 @@ def test_advice_is_applied(open_page, runs: Path, wait) -> None:
 def test_advice_leads_to_the_form_of_a_new_run(open_page) -> None:
     page = open_page("#/run/done")
     page.get_by_role("button", name="Resume").click()
-    assert page.get_by_label("Steps in all").input_value() == "400"
+    assert page.get_by_label("Total steps").input_value() == "400"
     page.keyboard.press("Escape")
     page.locator(".chart canvas").first.wait_for()
     assert page.locator(".chart summary").first.is_visible()

@@ -49,7 +49,7 @@ each = pytest.mark.parametrize("name", TOYS.TOY_MODELS)
 def rare_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read at steps 5 and 10 only, so that a checkpoint can be within a window; set the same seed for all tests."""
     seed_everything(0)
-    monkeypatch.setattr("equipoise.pilot.pilot.EAGER", 0)
+    monkeypatch.setattr("equipoise.pilot.pilot.DENSE_STEPS", 0)
 
 
 def create_training(name: str, folder: Path, save_every: int, seed: int = 3) -> Training:

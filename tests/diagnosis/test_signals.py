@@ -280,7 +280,7 @@ def test_accumulate_keeps_no_graph() -> None:
 @pytest.mark.parametrize("lazy", [1, 2])
 def test_partly_filled_window_survives_a_checkpoint(cut: int, lazy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a checkpoint stores it: tensors unchanged, values as JSON."""
-    monkeypatch.setattr("equipoise.pilot.pilot.EAGER", 0)
+    monkeypatch.setattr("equipoise.pilot.pilot.DENSE_STEPS", 0)
 
     def pilot() -> Pilot:
         return Pilot("fixed", steps=20, knobs=Knobs(), model_info=ModelInfo(probability=torch.sigmoid), sense_every=7)

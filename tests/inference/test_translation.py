@@ -16,7 +16,7 @@ from equipoise.cli.commands.train import experiment_of
 from equipoise.errors import SettingError
 from equipoise.experiment import launch
 from equipoise.experiment.completion import complete
-from equipoise.inference import own_size, translation
+from equipoise.inference import native_size, translation
 from equipoise.runs.run import Run
 
 WORDS = (
@@ -189,8 +189,8 @@ def test_only_damaged_images_are_an_error(call, run_of) -> None:
 
 def test_large_images_are_translated_in_tiles(call, run_of, monkeypatch: pytest.MonkeyPatch) -> None:
     """The note tells that the images are larger than those of training."""
-    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
-    monkeypatch.setattr(own_size, "OVERLAP", 16)
+    monkeypatch.setattr(native_size, "MAX_AREA", 64 * 64)
+    monkeypatch.setattr(native_size, "OVERLAP", 16)
     save(Path("in/large.png"), size=(150, 100))
     code, _, err = call("translate", run_of("pix2pix"), "in", "--out", "out")
     assert code == 0

@@ -108,7 +108,7 @@ def test_actions_equal_decisions_of_the_same_policy_in_a_run() -> None:
     def final_weights(controller: AnyController) -> torch.Tensor:
         lone = assemble(complete(dataclasses.replace(experiment, seed=info["seed"])), None)
         lone.pilot = pilot_with_controller(lone, controller)
-        lone.pilot.sense_every, lone.pilot.eager = 5, 0
+        lone.pilot.sense_every, lone.pilot.dense_steps = 5, 0
         for _ in train(lone):
             pass
         return torch.nn.utils.parameters_to_vector(lone.state.model.networks["generator"].parameters())

@@ -116,7 +116,7 @@ def run(make: Callable[[Optimizer], LRScheduler], controller: str) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pilot = Pilot(controller, steps=200, optimizers=pair, sense_every=5)
-        pilot.eager = 0
+        pilot.dense_steps = 0
         for _ in range(60):
             for one in pair.values():
                 one.step()

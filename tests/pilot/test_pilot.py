@@ -13,7 +13,7 @@ from equipoise.core.knobs import AdversarialKnobs, Knobs
 from equipoise.core.model import PhaseRecord, StepRecord
 from equipoise.core.schedules import linear, parse
 from equipoise.errors import SettingError, UnknownNameError
-from equipoise.pilot.pilot import EAGER, ModelInfo, Pilot
+from equipoise.pilot.pilot import DENSE_STEPS, ModelInfo, Pilot
 
 READERS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "cpu", "__array__", "__format__")
 
@@ -142,7 +142,7 @@ def test_a_player_with_rare_updates_has_a_loss_at_every_reading(create_loop) -> 
     """Five updates of the critic for one of the generator: Arjovsky 2017, algorithm 1."""
     loop = create_loop()
     pilot = Pilot("fixed", steps=40, optimizers=loop.optimizers, sense_every=10)
-    pilot.eager = 0
+    pilot.dense_steps = 0
     losses = []
     for step in range(1, 41):
         step_values = loop.step()
@@ -195,7 +195,7 @@ def test_nothing_is_read_from_the_device_between_readings(reads: list[str], crea
         if decision:
             read_at.append(step)
             read_times.append(len(reads))
-    assert read_at == [*range(1, EAGER + 1), 150, 200, 250, 300]
+    assert read_at == [*range(1, DENSE_STEPS + 1), 150, 200, 250, 300]
     assert max(read_times) <= 2, "the table of numbers, and the count of values that are not finite"
 
 

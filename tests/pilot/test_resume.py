@@ -18,7 +18,7 @@ from equipoise.core.controller import Turn, request, state_from_json, state_to_j
 from equipoise.core.knobs import AdversarialKnobs, Knobs
 from equipoise.core.observations import Health, Observation, Signals
 from equipoise.errors import SettingError
-from equipoise.pilot.pilot import EAGER, ModelInfo, Pilot
+from equipoise.pilot.pilot import DENSE_STEPS, ModelInfo, Pilot
 from equipoise.pilot.step import Decision
 
 
@@ -89,7 +89,7 @@ def test_observations_alone_replay_every_knob(controller: Any, create_loop) -> N
         if decision := pilot.observe(**step_values, logit_held_out=step_values["logit_real"] - 1):
             decisions.append(decision)
             values.append(pilot.knobs.values())
-    assert len(decisions) == EAGER + 6
+    assert len(decisions) == DENSE_STEPS + 6
     assert replay_by_hand(controller, base, [decision.observation for decision in decisions]) == values
     name, required = type(controller).__name__, controller.required_knobs()
     acts = name in REQUIRE_NOTHING or (bool(required) and name not in WITHOUT_SIGNALS)
@@ -115,7 +115,7 @@ def test_a_pilot_continues_from_its_state(cut: int, sense_every: int, create_loo
     """Also from the middle of a window, with values that are passed in a few steps only."""
 
     def run(pilot: Pilot, loop: Any, steps: range) -> list[Decision | None]:
-        pilot.eager = 0
+        pilot.dense_steps = 0
         return [pilot.observe(**values_of(loop, step)) for step in steps]
 
     def values_of(loop: Any, step: int) -> dict[str, Tensor]:

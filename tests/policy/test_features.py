@@ -11,7 +11,7 @@ from equipoise.core.knobs import AdversarialKnobs
 from equipoise.core.observations import Finding, Health, MetricReading, Observation, Signals
 from equipoise.errors import UnknownNameError
 from equipoise.policy.features import FEATURES, feature_set
-from equipoise.policy.running_statistics import DECISION, FEWEST, SLOW, FeatureMemory
+from equipoise.policy.running_statistics import DECISION, MIN_READINGS, SLOW, FeatureMemory
 
 KNOBS = AdversarialKnobs()
 HEADS = ("first", "second")
@@ -79,7 +79,7 @@ def test_gradients_are_compared_with_the_warm_up() -> None:
     grown = last("residual", [*start, *late])["gradient_norm_g"]
     mean, std = 0.5, 0.5
     assert grown == pytest.approx(math.tanh((9 - mean) / std / 3), abs=1e-6)
-    assert last("residual", start[: FEWEST - 1])["gradient_norm_g"] == 0, "too few readings for a score"
+    assert last("residual", start[: MIN_READINGS - 1])["gradient_norm_g"] == 0, "too few readings for a score"
 
 
 def test_scores_of_the_brief_use_the_run_so_far() -> None:

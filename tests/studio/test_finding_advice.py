@@ -31,7 +31,7 @@ def test_a_held_knob_is_released_first() -> None:
     assert "reduce lr_d" not in text
     assert advise(OVERPOWERING, lowered, is_running=True).startswith("lr_d is released again: first wait")
     assert advise(OVERPOWERING, lowered, held=("lr_d",)).startswith(
-        "first continue without this change by hand, or start"
+        "first continue without this change by hand, or repeat the run"
     )
 
 

@@ -55,7 +55,7 @@ def start(folder: Path, world: World, interrupted: Interrupted = never_interrupt
     training = assemble_together(SharedRun(experiment, folder), world, interrupted)
     launch.load_initial_weights(training, experiment)
     seed_global_generators(seed_of_rank(3, world.rank))
-    training.pilot.eager, training.pilot.sense_every = 0, READING
+    training.pilot.dense_steps, training.pilot.sense_every = 0, READING
     return training
 
 

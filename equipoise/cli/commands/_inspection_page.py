@@ -123,8 +123,9 @@ def _size_lines(summary: "ImageSummary", inspection: "Inspection") -> Iterator[s
     shape = "not square" if sides.width == sides.height else f"not of the shape {sides.text}"
     if summary.cropped and inspection.fit == "crop":
         yield (
-            f"{summary.cropped:,} are {shape}: the centre crop removes {summary.loss:.0%} of each on average, at "
-            f"most {summary.largest_loss:.0%} ({printable(summary.largest_loss_path)}); --option data.fit=pad keeps all"
+            f"{summary.cropped:,} are {shape}: the centre crop removes {summary.crop_loss:.0%} of each on average, at "
+            f"most {summary.largest_crop_loss:.0%} ({printable(summary.largest_crop_loss_path)}); --option "
+            "data.fit=pad keeps all"
         )
     numbers = ((summary.shrunk, "shrunk"), (summary.enlarged, "enlarged"))
     conversions = ", ".join(f"{number:,} {verb}" for number, verb in numbers if number) or "as they are"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from equipoise.inference.spaces import SampleReference, Space
 
 SPACE_HELP = (
-    "space of the latents: w, of styles, the default for a model that has them: a linear space with less entangled "
-    "features; z, of Gaussian latents: a mapping network normalises their length, so that sums are rotations at most"
+    "space of the latents: w: styles, a linear space with less entangled features; default for a model that has "
+    "styles; z: Gaussian latents, whose length a mapping network normalises, so that only the direction of a sum counts"
 )
 
 
@@ -54,7 +54,7 @@ def _add_diffusion_flags(parser: Parser, steps: str) -> None:
         dest="sampling_steps",
         type=int,
         metavar="N",
-        help="evaluations of the network per sample of a diffusion model; default: what its options say",
+        help="evaluations of the network per sample of a diffusion model; default: the value in the model's options",
     )
     parser.add_argument(
         "--sampler", metavar="NAME", help="sampler of a diffusion model: heun, dpm_2m, ddim or ancestral"

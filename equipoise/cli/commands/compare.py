@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--on",
         metavar="BACKEND",
-        help="where runs are executed: local (default), ray, or ray=ADDRESS for a cluster that runs already",
+        help="where runs are executed: local (default), ray, or ray=ADDRESS for a running cluster",
     )
     parser.add_argument(
         "--gpus-per-run",

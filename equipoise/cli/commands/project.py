@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fit",
         choices=("crop", "pad", "stretch"),
-        help="how an image of another size is brought to the size of samples; default: that is an error",
+        help="how to resize an image of another size to the size of samples; default: another size is an error",
     )
     parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps of the optimiser; default: 1000")
     parser.add_argument(
@@ -72,10 +72,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from equipoise.cli.terminal import show_steps
-    from equipoise.inference.own_image import read_own_image
     from equipoise.inference.projection import ProjectionSettings, project
     from equipoise.inference.style_files import STYLE_ENDINGS, encode_styles
     from equipoise.inference.style_space import require_styles
+    from equipoise.inference.user_image import read_user_image
     from equipoise.report.style_sheets import draw_captioned
     from equipoise.runs.artifacts import check_overwrite
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     generator = load_generator(args)
     require_styles(generator)
     source = Path(args.image).expanduser()
-    image = show_steps(read_own_image(Path(args.run), generator, source, args.fit), quiet=args.json)
+    image = show_steps(read_user_image(Path(args.run), generator, source, args.fit), quiet=args.json)
     projection = show_steps(project(generator, image, settings, sampling_of(args)), quiet=args.json)
     pictures = torch.stack([image, projection.sample])
     write_file(styles_path, encode_styles(projection.styles[None], generator, styles_path.suffix.lower()))

@@ -97,8 +97,8 @@ def _add_selection_flags(parser: Parser) -> None:
         action="append",
         type=_parse_point,
         metavar="X,Y",
-        help="a point of the plane of seeds of the studio: sample 0 of seed X + 100 Y, and between whole points a "
-        "mixture of four; may be repeated; write --plane=X,Y if X is negative",
+        help="a point of the plane of seeds in the studio: sample 0 of seed X + 100 Y, and between integer points an "
+        "interpolation of four; may be repeated; write --plane=X,Y if X is negative",
     )
     add_space_flag(parser)
 

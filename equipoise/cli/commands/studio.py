@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
         "--port", type=_port, default=8765, help="port of the page, 0 for any that is free; default: 8765"
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1, this computer alone"
+        "--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1, this computer only"
     )
     parser.add_argument(
         "--token", help="secret in the address of the page, at least 16 characters; default: a new one at each start"

@@ -66,7 +66,7 @@ class Candidate:
         """Return the value of a knob for the value that the controller requests."""
         return value * self.factors.get(name, 1.0) + self.offsets.get(name, 0.0)
 
-    def then(self, other: "Candidate") -> "Candidate":
+    def followed_by(self, other: "Candidate") -> "Candidate":
         """Return the candidate that applies this one, and then another one to its result."""
         factors = {name: self.factors.get(name, 1.0) * factor for name, factor in other.factors.items()}
         offsets = {name: other.apply(name, self.offsets.get(name, 0.0)) for name in other.names}

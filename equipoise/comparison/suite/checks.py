@@ -1,4 +1,4 @@
-"""What makes a verdict of the suite unfair: one line for each, before any run.
+"""Checks, before any run, that a verdict of the suite will be fair.
 
 `Suite` itself refuses tasks and sources of data in both halves.
 """

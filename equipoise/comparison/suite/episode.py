@@ -94,7 +94,7 @@ class EpisodeCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class DistanceToTestReals:
     """Measures the distance of a training's averaged generator to the test reals of its task."""
 
     metric: RandomFeatureDistance
@@ -102,7 +102,7 @@ class Ruler:
     latents: Tensor
 
     @classmethod
-    def of(cls, data: DataWithTestReals, model: Model[Knobs]) -> "Ruler":
+    def of(cls, data: DataWithTestReals, model: Model[Knobs]) -> "DistanceToTestReals":
         """Prepare the statistics of the test reals and the latents, which are the same for every run of a task."""
         metric = RandomFeatureDistance(REPORTED_SEED)
         latents = model.latent(SAMPLES, torch.Generator().manual_seed(LATENTS_SEED), None)
@@ -170,11 +170,11 @@ def play(task: SuiteTask, settings: ArmSettings, seed: int) -> EpisodeCurve:
     """Train one run to its end and return its curve."""
     training = open_training(task, settings, seed)
     data: DataWithTestReals = catalog.build("data", task.data, task.data_options(draw=seed))
-    ruler = Ruler.of(data, training.state.model)
-    return record_curve(training, train(training), ruler)
+    test_distance = DistanceToTestReals.of(data, training.state.model)
+    return record_curve(training, train(training), test_distance)
 
 
-def record_curve(training: Training, events: Iterator[Event], ruler: Ruler) -> EpisodeCurve:
+def record_curve(training: Training, events: Iterator[Event], test_distance: DistanceToTestReals) -> EpisodeCurve:
     """Consume the events of a run, and measure its distance at each evaluation."""
     evaluations: list[Evaluation] = []
     remedies, start, outside = 0, time.process_time(), 0.0
@@ -184,7 +184,7 @@ def record_curve(training: Training, events: Iterator[Event], ruler: Ruler) -> E
                 pause = time.process_time()
                 values = training.pilot.knobs.values()
                 knobs = {name: values[name] for name in RECORDED if name in values}
-                evaluations.append(Evaluation(event.step, ruler.measure(training), event.value, knobs))
+                evaluations.append(Evaluation(event.step, test_distance.measure(training), event.value, knobs))
                 outside += time.process_time() - pause
             case Remedied():
                 remedies += 1

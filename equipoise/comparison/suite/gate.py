@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from equipoise.comparison.aggregate import IntervalEstimate
-from equipoise.comparison.suite import statistics, yardstick
+from equipoise.comparison.suite import equivalent_trials, statistics
 from equipoise.comparison.suite.records import Endpoint, RunArray, SuiteRecords
 from equipoise.comparison.suite.verdict import ORACLE, SuiteStudy
 
@@ -72,11 +72,11 @@ def measure_gate(study: SuiteStudy, constants: Sequence[str], endpoint: Endpoint
     ratios = study.log_ratios(endpoint)[ORACLE]
     tasks = [task for task in study.tasks if study.oracle.get(task)]
     tables = [_task_table(study.subset([task]), constants, endpoint) for task in tasks]
-    trials = [number for number in yardstick.TRIALS if number <= len(constants)]
+    trials = [number for number in equivalent_trials.TRIALS if number <= len(constants)]
 
     def mean_curve(part: Sequence[tuple[RunArray, RunArray]]) -> dict[int, float]:
-        curves = [{n: yardstick.best_of_trials(choice, value, n) for n in trials} for choice, value in part]
-        return yardstick.curve_over_tasks(curves)
+        curves = [{n: equivalent_trials.best_of_trials(choice, value, n) for n in trials} for choice, value in part]
+        return equivalent_trials.curve_over_tasks(curves)
 
     return Gate(
         rows=tuple(_row(study, constants, table, task) for task, table in zip(tasks, tables, strict=True)),

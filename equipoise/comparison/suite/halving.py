@@ -57,9 +57,9 @@ class Halving:
         generator = np.random.default_rng((SAMPLING_SEED, seed))
         branches = [budget.start(candidate) for candidate in self._settings(generator)]
         for size, end in zip(rungs, ends, strict=True):
-            branches = [budget.go_on(branch, end) for branch in branches[:size]]
+            branches = [budget.train_branch(branch, end) for branch in branches[:size]]
             branches = [branches[index] for index in budget.order(branches, self.threshold)]
-        return budget.curve(budget.go_on(branches[0], task.steps - discarded), self.history)
+        return budget.curve(budget.train_branch(branches[0], task.steps - discarded), self.history)
 
     def _settings(self, generator: np.random.Generator) -> list[Candidate]:
         if self.candidates is not None:

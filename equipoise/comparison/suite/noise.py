@@ -1,7 +1,7 @@
 """Noise of the reported distance: how much it varies between sets of reals, which are all equally good.
 
 The distances of an arm and of a constant are compared above this noise: eps is twice its standard deviation. Measured
-on sets of 512 reals that are no test reals, against the test reals. Sets are drawn without replacement from N reals,
+on sets of 512 reals that are not test reals, against the test reals. Sets are drawn without replacement from N reals,
 which makes them more alike than new samples; the standard deviation is divided by sqrt(1 - n / N) (Cochran 1977,
 "Sampling Techniques", section 2.6).
 """

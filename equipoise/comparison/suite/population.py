@@ -64,7 +64,7 @@ class Population:
             until, is_last = round(length * number / self.rounds), number == self.rounds
             ends = [until - (is_last and index >= full) for index in range(self.members)]
             population = [
-                budget.go_on(member, end, evaluate=self.members > 1)
+                budget.train_branch(member, end, evaluate=self.members > 1)
                 for member, end in zip(population, ends, strict=True)
             ]
             order = budget.order(population, self.threshold)

@@ -70,18 +70,18 @@ class Probes:
         budget = SharedBudget(task, settings, seed, total)
         run, turn = budget.start(), 0
         for start in starts:
-            run = budget.go_on(run, start, evaluate=False)
+            run = budget.train_branch(run, start, evaluate=False)
             other, turn = self._change(run, turn)
             if other is not None:
                 end = run.snapshot.step + length
-                same, other = budget.go_on(run, end), budget.go_on(other, end)
+                same, other = budget.train_branch(run, end), budget.train_branch(other, end)
                 run = other if self._is_better(budget, other, same) else same
-        return budget.curve(budget.go_on(run, total), self.history)
+        return budget.curve(budget.train_branch(run, total), self.history)
 
     def _change(self, run: Branch, turn: int) -> tuple[Branch | None, int]:
         """Return the run with the next change that has an effect, None if none has, and whose turn is next."""
         for number in range(turn, turn + len(self.changes)):
-            candidate = run.candidate.then(self.changes[number % len(self.changes)])
+            candidate = run.candidate.followed_by(self.changes[number % len(self.changes)])
             if set_candidate(copy.copy(run.snapshot.pilot), run.snapshot.step, candidate):
                 return dataclasses.replace(run, candidate=candidate), number + 1
         return None, turn

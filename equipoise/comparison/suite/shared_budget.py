@@ -21,9 +21,9 @@ from equipoise.comparison.suite.episode import (
     EVALUATIONS,
     RECORDED,
     ArmSettings,
+    DistanceToTestReals,
     EpisodeCurve,
     Evaluation,
-    Ruler,
     open_training,
     record_curve,
 )
@@ -32,7 +32,7 @@ from equipoise.comparison.suite.snapshots import TrainingSnapshot, load_snapshot
 from equipoise.comparison.suite.tasks import SuiteTask
 from equipoise.core import catalog
 from equipoise.core.events import Event, Sensed
-from equipoise.pilot.pilot import EAGER
+from equipoise.pilot.pilot import DENSE_STEPS
 from equipoise.training import outputs, probe
 
 History = Literal["all", "result"]
@@ -70,9 +70,9 @@ class SharedBudget:
         self.training = with_candidates(open_training(dataclasses.replace(task, steps=length), settings, seed))
         evaluate_every = max(1, task.steps // EVALUATIONS)
         self.training.plan = dataclasses.replace(self.training.plan, evaluate_every=evaluate_every)
-        self.training.pilot.eager = round(EAGER * length / task.steps)
+        self.training.pilot.dense_steps = round(DENSE_STEPS * length / task.steps)
         data: DataWithTestReals = catalog.build("data", task.data, task.data_options(draw=seed))
-        self.ruler = Ruler.of(data, self.training.state.model)
+        self.test_distance = DistanceToTestReals.of(data, self.training.state.model)
         self.steps, self.remedies, self.cpu = 0, 0, 0.0
         self.evaluations: list[Evaluation] = []
 
@@ -80,7 +80,7 @@ class SharedBudget:
         """Return a branch that has not trained; nothing may have been trained before."""
         return Branch(take_snapshot(self.training), candidate)
 
-    def go_on(self, branch: Branch, step: int, *, evaluate: bool = True) -> Branch:
+    def train_branch(self, branch: Branch, step: int, *, evaluate: bool = True) -> Branch:
         """Train a copy of a branch with its candidate until its step number `step`, and return its new state.
 
         `evaluate`: whether to evaluate it then, if the training does not do so itself at this step.
@@ -92,7 +92,7 @@ class SharedBudget:
         before, first = branch.snapshot.step, len(self.evaluations)
         ranks: list[float | None] = [branch.rank]
         events = with_ranks(train_until(self.training, step), ranks)
-        curve = record_curve(self.training, events, self.ruler)
+        curve = record_curve(self.training, events, self.test_distance)
         offset = self.steps - before
         self.evaluations += [dataclasses.replace(entry, step=entry.step + offset) for entry in curve.evaluations]
         self.steps += self.training.state.step - before
@@ -124,7 +124,7 @@ class SharedBudget:
         assert measured is not None
         values = training.pilot.knobs.values()
         knobs = {name: values[name] for name in RECORDED if name in values}
-        return Evaluation(self.steps, self.ruler.measure(training), measured.value, knobs)
+        return Evaluation(self.steps, self.test_distance.measure(training), measured.value, knobs)
 
     def order(self, branches: Sequence[Branch], threshold: float) -> list[int]:
         """Return the positions of branches, best first by the live distance; those that diverged are last.

@@ -11,8 +11,8 @@ noise, also negative ones, count as equal. A run that diverged counts as twice t
     mean ratio = exp(mean over tasks of (mean over seeds of y))
 
 Intervals: percentile bootstrap (Efron 1979) over seeds within tasks, widened as in `comparison.aggregate` since a few
-seeds are resampled as if they were all (Hesterberg 2015); a second one resamples tasks as well, which answers for data
-that people bring rather than for these tasks. Shares: Wilson 1927, "Probable Inference, the Law of Succession, and
+seeds are resampled as if they were all (Hesterberg 2015); a second one resamples tasks as well, and so
+generalises to other tasks than these. Shares: Wilson 1927, "Probable Inference, the Law of Succession, and
 Statistical Inference". Sign-flip test: Fisher 1935, "The Design of Experiments", section 21.
 """
 
@@ -70,7 +70,7 @@ def task_means(values: RunArray) -> RunArray:
 def estimate_over_seeds(values: Sequence[RunArray], statistic: Statistic, seed: int = 0) -> IntervalEstimate:
     """Estimate a statistic of the means of tasks of one or more arms (T, S); the interval resamples seeds in tasks.
 
-    All arms are resampled together, so seeds remain paired. Answers for these tasks.
+    All arms are resampled together, so seeds remain paired. Generalises to other seeds of these tasks.
     """
     tasks, seeds = values[0].shape
     point, draws = _bootstrap(values, statistic, seed, over_tasks=False)
@@ -80,7 +80,7 @@ def estimate_over_seeds(values: Sequence[RunArray], statistic: Statistic, seed: 
 def estimate_over_tasks(values: Sequence[RunArray], statistic: Statistic, seed: int = 0) -> IntervalEstimate:
     """Estimate a statistic like :func:`estimate_over_seeds`; the interval resamples tasks, and seeds in them.
 
-    Answers for tasks like these, so it is wider.
+    Generalises to other tasks like these, so it is wider.
     """
     point, draws = _bootstrap(values, statistic, seed, over_tasks=True)
     return _widen(point, draws, runs=len(values[0]), strata=1)

@@ -17,7 +17,7 @@ from equipoise.errors import DataError
 MissingRule = Literal["refuse", "interpolate"]
 """What to do about missing values: refuse the file, or interpolate linearly between the rows before and after."""
 
-LARGEST = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MISSING_REMEDY = "use --option data.missing=interpolate; or repair the file, or remove it"
 
 
@@ -130,7 +130,7 @@ def _from_array(
     labels = () if selection.label is None else tuple(f"{value:g}" for value in array[:, selection.label])
     values = array if selection.positions is None else array[:, list(selection.positions)]
     interpolated = 0
-    valid = np.abs(values) <= LARGEST
+    valid = np.abs(values) <= MAX_FLOAT32
     if not valid.all():
         filled, interpolated = interpolate(values) if missing == "interpolate" else (None, 0)
         if filled is None:
@@ -149,7 +149,7 @@ def _numbers(texts: list[str], separator: str | None) -> npt.NDArray[np.float64]
         values = np.loadtxt(texts, delimiter=separator, dtype=np.float64, ndmin=2, comments=None, quotechar='"')
     except ValueError:
         return None
-    return values if bool((np.abs(values) <= LARGEST).all()) else None  # False for NaN too.
+    return values if bool((np.abs(values) <= MAX_FLOAT32).all()) else None  # False for NaN too.
 
 
 def _interpolated(texts: list[str], separator: str | None) -> tuple[npt.NDArray[np.float64] | None, int]:
@@ -169,7 +169,7 @@ def _interpolated(texts: list[str], separator: str | None) -> tuple[npt.NDArray[
 def interpolate(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64] | None, int]:
     """Replace NaN in (rows, columns) by linear interpolation along columns; None for an empty column or infinity."""
     gaps = np.isnan(values)
-    if not bool((np.abs(values[~gaps]) <= LARGEST).all()) or bool(gaps.all(axis=0).any()):
+    if not bool((np.abs(values[~gaps]) <= MAX_FLOAT32).all()) or bool(gaps.all(axis=0).any()):
         return None, 0
     rows, result = np.arange(len(values)), values.copy()
     for column in np.flatnonzero(gaps.any(axis=0)):
@@ -210,6 +210,6 @@ def _field_error(field: str) -> str | None:
         return f"is {field}, which marks a missing value"
     if not is_number(field):
         return f"is '{field[:20]}', which is not a number"
-    if not abs(float(field)) <= LARGEST:
-        return f"is {field[:20]}, which is not finite, or larger than {LARGEST:.1e}"
+    if not abs(float(field)) <= MAX_FLOAT32:
+        return f"is {field[:20]}, which is not finite, or larger than {MAX_FLOAT32:.1e}"
     return None

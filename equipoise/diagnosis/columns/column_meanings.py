@@ -14,8 +14,8 @@ from equipoise.diagnosis.columns.output_meanings import (
     Meanings,
     Measure,
     find_signals,
-    settle_outputs,
-    settle_second_sides,
+    resolve_outputs,
+    resolve_second_sides,
 )
 
 CYCLE_LETTERS = frozenset("abxy")
@@ -33,27 +33,27 @@ HIGHEST_RATE = 0.01
 """Learning rates of vocoders are below 0.001; none of their losses is."""
 
 
-def settle_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
+def resolve_meanings(meanings: Meanings, measure: Measure) -> dict[str, Meaning]:
     """Return the final meanings of the columns of one run. `measure` returns the range of a column's values."""
     result = dict(meanings)
     for rule in (
-        _settle_second_numbers,
-        _settle_critics,
-        _settle_restoration,
-        _settle_letters,
-        _settle_optimizers,
-        _settle_second_generator,
+        _resolve_second_numbers,
+        _resolve_critics,
+        _resolve_restoration,
+        _resolve_letters,
+        _resolve_optimizers,
+        _resolve_second_generator,
     ):
         result |= rule(result)
-    result |= settle_second_sides(result)
-    for measured_rule in (_settle_lists, settle_outputs):
+    result |= resolve_second_sides(result)
+    for measured_rule in (_resolve_lists, resolve_outputs):
         result |= measured_rule(result, measure)
-    for rule in (_settle_accuracy, _settle_coverage, _settle_lpips):
+    for rule in (_resolve_accuracy, _resolve_coverage, _resolve_lpips):
         result |= rule(result)
     return result
 
 
-def _settle_second_numbers(meanings: Meanings) -> Meanings:
+def _resolve_second_numbers(meanings: Meanings) -> Meanings:
     """Drop the second number after a name, "IS 2" of "IS: 5.5 ± 0.1": its deviation, or its mean so far.
 
     "Gen/Dis Loss: 1.2/0.6" has a number for each of the two words instead.
@@ -72,11 +72,12 @@ def _settle_second_numbers(meanings: Meanings) -> Meanings:
     return result
 
 
-def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
-    """Take the first two of a list of losses without names as those of both players.
+def _resolve_lists(meanings: Meanings, measure: Measure) -> Meanings:
+    """Take the first two numbers of an unnamed list of losses as the losses of the discriminator and the generator.
 
     so-vits-svc prints "Losses: [disc, gen, fm, mel, kl]", and VITS "[disc, gen, fm, mel, dur, kl, step, lr]". The
-    generator's is its adversarial term. A list of VITS is recognised by its length and the learning rate at its end.
+    second is the adversarial term of the generator. A list of VITS is recognised by its length and the learning rate at
+    its end.
     """
     named = [name for name in meanings if normalise_name(_SECOND.sub("", name)) == "losses"]
     unnamed = [name for name in meanings if re.fullmatch(r"#\d+", name)]
@@ -91,7 +92,7 @@ def _settle_lists(meanings: Meanings, measure: Measure) -> Meanings:
     return {names[0]: Meaning("signal", "loss_d"), names[1]: Meaning("signal", "adversarial_g")}
 
 
-def _settle_critics(meanings: Meanings) -> Meanings:
+def _resolve_critics(meanings: Meanings) -> Meanings:
     """Take C as the critic of a Wasserstein GAN if nothing else is the discriminator; no critic next to an actor.
 
     Elsewhere C is a classifier; actor and critic are those of reinforcement learning.
@@ -109,7 +110,7 @@ def _settle_critics(meanings: Meanings) -> Meanings:
     }
 
 
-def _settle_restoration(meanings: Meanings) -> Meanings:
+def _resolve_restoration(meanings: Meanings) -> Meanings:
     """Take D_loss of KAIR (SwinIR, BSRGAN) as the adversarial loss of its generator, next to G_loss and F_loss.
 
     These are its losses on pixels and features. Those of the discriminator are l_d_real and l_d_fake.
@@ -123,7 +124,7 @@ def _settle_restoration(meanings: Meanings) -> Meanings:
     }
 
 
-def _settle_letters(meanings: Meanings) -> Meanings:
+def _resolve_letters(meanings: Meanings) -> Meanings:
     """Take D and G alone as losses only if both players have one; take d1 and d2 as the losses on reals and fakes.
 
     Keras tutorials print "d1=0.69, d2=0.71 g=0.72"; a single "d" may be anything.
@@ -147,7 +148,7 @@ def _settle_letters(meanings: Meanings) -> Meanings:
     return result
 
 
-def _settle_optimizers(meanings: Meanings) -> Meanings:
+def _resolve_optimizers(meanings: Meanings) -> Meanings:
     """Take loss_0 and loss_1 of Coqui as the totals of its optimizers: 0 of the discriminator, 1 of the generator.
 
     loss_gen is then the adversarial term. Without loss_disc the numbers are those of another program.
@@ -165,7 +166,7 @@ def _settle_optimizers(meanings: Meanings) -> Meanings:
     return result
 
 
-def _settle_second_generator(meanings: Meanings) -> Meanings:
+def _resolve_second_generator(meanings: Meanings) -> Meanings:
     """Name the generators of a CycleGAN after the domain that they generate: G makes y (or B), F makes x (or A)."""
     labels = {meanings[name].label for name in find_signals(meanings, *LOSSES_D)}
     domains = next((pair for pair in (("x", "y"), ("a", "b")) if set(pair) <= labels), None)
@@ -183,8 +184,8 @@ def _settle_second_generator(meanings: Meanings) -> Meanings:
     return result if first in {meaning.label for meaning in result.values()} else {}
 
 
-def _settle_accuracy(meanings: Meanings) -> Meanings:
-    """Take an accuracy of nobody as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN).
+def _resolve_accuracy(meanings: Meanings) -> Meanings:
+    """Take an accuracy without a player as the discriminator's, as in "[D loss: 0.69, acc.: 50%]" (Keras-GAN, TextGAN).
 
     Acc@1 and top-5 accuracies are those of a classifier.
     """
@@ -195,14 +196,14 @@ def _settle_accuracy(meanings: Meanings) -> Meanings:
     return {whole[0]: Meaning("signal", "accuracy_d", rank=2)}
 
 
-def _settle_coverage(meanings: Meanings) -> Meanings:
+def _resolve_coverage(meanings: Meanings) -> Meanings:
     """Take coverage as the signal only in logs of this package: elsewhere it is a metric on other features."""
     if not find_signals(meanings, *OWN_SIGNALS):
         return {}
     return {name: Meaning("signal", "coverage") for name in meanings if normalise_name(name) == "coverage"}
 
 
-def _settle_lpips(meanings: Meanings) -> Meanings:
+def _resolve_lpips(meanings: Meanings) -> Meanings:
     """Take a lower LPIPS as better where PSNR or SSIM show that it measures a reconstruction, not diversity."""
     metrics = {name: meaning for name, meaning in meanings.items() if meaning.kind == "metric"}
     if not any(word in meaning.name for meaning in metrics.values() for word in RECONSTRUCTION):

@@ -50,7 +50,7 @@ _OWN = {
 }
 _TOKEN = re.compile(r"[lLrRfF][0-2](?![0-9A-Za-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PLAIN_TOKEN = re.compile(r"[lrf][0-2](?![0-9a-z])|[a-z]+|\d+")
-_GLUED = re.compile(
+_UNSEPARATED = re.compile(
     r"(?P<player>d|g|disc|dis|gen|critic|discriminator|generator)(?P<loss>loss|err|cost|acc)(?P<rest>real|fake)?"
     r"|(?P<loss_first>loss|err)(?P<player_last>d|g|disc|gen)(?P<rest_last>real|fake)?"
 )
@@ -131,9 +131,9 @@ def match_metric(name: str) -> tuple[str, Better] | None:
 
 
 def _split(name: str) -> Iterator[str]:
-    """Yield the words of a name in lower case; glued names are taken apart: "errD_real" -> err, d, real."""
+    """Yield the words of a name in lower case; names without separators are split: "errD_real" -> err, d, real."""
     for word in (_TOKEN if name != name.lower() else _PLAIN_TOKEN).findall(name):
-        match = None if word.lower() in ROLES else _GLUED.fullmatch(word.lower())
+        match = None if word.lower() in ROLES else _UNSEPARATED.fullmatch(word.lower())
         yield from (part for part in match.groups() if part) if match else (word.lower(),)
 
 
@@ -216,7 +216,7 @@ def _classify_signal(words: Sequence[str]) -> Meaning:
 
 
 def _parse_words(words: Sequence[str]) -> _NameParts:
-    """Return who and what a name speaks of.
+    """Return player, side, roles and label from the words of a name.
 
     With two players, the first is the subject: disc_gen_loss is the discriminator's loss on generated samples,
     gen_disc_loss the generator's adversarial term. loss_disc_fake_g (MMagic) is the generator's as well.
@@ -248,7 +248,7 @@ def _parse_words(words: Sequence[str]) -> _NameParts:
 
 
 def _classify_d(parts: _NameParts) -> Meaning:
-    """Return the meaning of a name that speaks of the discriminator, or of reals or fakes."""
+    """Return the meaning of a name that refers to the discriminator, or to reals or fakes."""
     side, label, hints = parts.side, parts.label, parts.hints
     if parts.has("accuracy"):
         return Meaning("signal", "accuracy_d", label=label, statistic=side, rank=2 if side else 1)
@@ -264,7 +264,7 @@ def _classify_d(parts: _NameParts) -> Meaning:
 
 
 def _classify_g(parts: _NameParts) -> Meaning:
-    """Return the meaning of a name that speaks of the generator."""
+    """Return the meaning of a name that refers to the generator."""
     label, hints = parts.label, parts.hints
     if parts.roles & {"accuracy", "sign", "probability", "logit", "output"}:
         return Meaning("other", "an output for the generator")

@@ -48,7 +48,7 @@ STEP_COLUMNS: Mapping[str, StepUnit] = {
 RATE = re.compile(r"\b(?:ms|s|secs?|seconds?|min|it|imgs?|images?|samples?|tokens?)/\w+\W*$", re.IGNORECASE)
 """The end of a name that is a speed, such as "Run Time (ms/batch)"."""
 NUMBER_WORDS = frozenset({"num", "number", "no", "nr", "idx", "index", "id"})
-"""Words next to that of a counter that say nothing: Batch Num, num_updates."""
+"""Words without a meaning of their own next to the name of a counter: Batch Num, num_updates."""
 PLAYER_COUNTERS = frozenset({"step", "steps", "iter", "iters", "iteration", "iterations", "update", "updates"})
 """Words that count after the name of a player: D_step, gen_iterations."""
 
@@ -97,7 +97,7 @@ WORDS: Mapping[str, frozenset[str]] = {
         "spread": "std stdev stddev var variance min max minimum maximum best worst lowest highest sem num count",
         "train": "train training trainer tr",
         "val": "val valid validation eval evaluation test dev testing heldout",
-        # Words that say nothing: "net": pix2pix; "metrics": Lightning, TensorFlow; "tower": TF.
+        # Words without a meaning: "net": pix2pix; "metrics": Lightning, TensorFlow; "tower": TF.
         "filler": "net network model metrics metric scalars scalar log logs value values optim optimizer tower the of "
         "per module params phase update on for in at to iter batch minibatch final weighted raw scaled opt stats "
         "progress percent item ptime",

@@ -1,7 +1,7 @@
 """Counters of logs: which columns count, and the step of every row.
 
-Several columns may count: the choice is the one that keeps the most rows apart. Nested counters such as epoch and batch
-are combined into one; rows without a counter take it from the rows before them.
+Several columns may count: the one with the most distinct steps is chosen. Nested counters such as epoch and batch are
+combined into one; rows without a counter take it from the rows before them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -177,7 +177,7 @@ def _options(counters: Sequence[Counter], log: LogColumns, descending: bool) -> 
 
 
 def _choose(options: Sequence[StepAssignment], descending: bool, log: LogColumns) -> StepAssignment:
-    """Return the simplest of the options that keep the most rows apart.
+    """Return the simplest of the options with the most distinct steps.
 
     Both counters of [3/200][0/500] are used even if the log has one row per epoch: the second one says how many steps
     an epoch has.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from equipoise.diagnosis.columns.column_words import StepUnit
 from equipoise.diagnosis.logs.training_log import MAX_STEP
 
-FEWEST_EPOCHS = 4
+MIN_EPOCHS = 4
 """Number of times that a counter without an epoch must begin, at the same length, to be taken as one of epochs: fewer
 may be runs that were written to the same file."""
 SAME_LENGTH = 0.05
@@ -49,7 +49,7 @@ def follows_its_rows(counter: Counter) -> bool:
     The log then begins with as many rows without it as there are between two of them, and ends with one.
     """
     rows = np.flatnonzero(np.isfinite(counter.values))
-    if len(rows) < FEWEST_EPOCHS or rows[-1] != len(counter.values) - 1 or rows[0] == 0:
+    if len(rows) < MIN_EPOCHS or rows[-1] != len(counter.values) - 1 or rows[0] == 0:
         return False
     return bool((np.diff(rows) == rows[0] + 1).all())
 
@@ -71,7 +71,7 @@ def combine_counters(outer: Counter, inner: Counter) -> CombinedSteps | None:
     is_nested = (np.diff(numbers) >= 0) | (np.diff(epochs[inner_rows]) != 0)
     if not is_nested.all() and not _are_runs(numbers, is_nested):
         return None
-    if (np.diff(numbers) > 0).all() and len(np.unique(epochs[inner_rows])) >= FEWEST_EPOCHS:
+    if (np.diff(numbers) > 0).all() and len(np.unique(epochs[inner_rows])) >= MIN_EPOCHS:
         return None  # it goes on across epochs
     length = _inner_length(inner, numbers)
     batches = _fill_within(inner.values, epochs, float(numbers.min()))
@@ -119,7 +119,7 @@ def _fill_within(
 def count_lengths(counter: Counter, is_short: bool) -> CombinedSteps | None:
     """Number the epochs of a counter that begins again in each, without a column of epochs; None if it does not.
 
-    `is_short`: the name says that it counts within an epoch; otherwise, FEWEST_EPOCHS of the same length are needed.
+    `is_short`: the name says that it counts within an epoch; otherwise, MIN_EPOCHS of the same length are needed.
     """
     rows = np.flatnonzero(np.isfinite(counter.values))
     numbers = counter.values[rows]
@@ -129,7 +129,7 @@ def count_lengths(counter: Counter, is_short: bool) -> CombinedSteps | None:
     tops, bottoms = numbers[back], numbers[back + 1]
     begins = bottoms <= numbers.min() + _stride(numbers)
     is_regular = begins.all() and float(np.ptp(tops)) <= SAME_LENGTH * float(tops.max())
-    if not begins.all() or not (is_short or (len(back) + 1 >= FEWEST_EPOCHS and is_regular)):
+    if not begins.all() or not (is_short or (len(back) + 1 >= MIN_EPOCHS and is_regular)):
         return None
     epochs = np.full(len(counter.values), np.nan)
     epochs[rows] = np.cumsum(np.diff(numbers, prepend=numbers[:1]) < 0)

@@ -40,7 +40,7 @@ def find_signals(meanings: Meanings, *signals: str) -> list[str]:
     return [name for name, meaning in meanings.items() if meaning.kind == "signal" and meaning.name in signals]
 
 
-def settle_second_sides(meanings: Meanings) -> Meanings:
+def resolve_second_sides(meanings: Meanings) -> Meanings:
     """Take "fake" as an accuracy in "Accuracy real: 80%, fake: 90%", where its first word is not repeated."""
     result: dict[str, Meaning] = {}
     for own, other in (("fake", "real"), ("real", "fake")):
@@ -59,7 +59,7 @@ def settle_second_sides(meanings: Meanings) -> Meanings:
     return result
 
 
-def settle_outputs(meanings: Meanings, measure: Measure) -> Meanings:
+def resolve_outputs(meanings: Meanings, measure: Measure) -> Meanings:
     """Decide what outputs of the discriminator are, for the two columns of reals and fakes together.
 
     D(x) and scores are probabilities if all values are in [0, 1], logits otherwise. D_real and D_fake may be losses.

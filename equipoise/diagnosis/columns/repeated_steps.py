@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.diagnosis.columns.column_words import StepUnit
-from equipoise.diagnosis.columns.nested_counters import FEWEST_EPOCHS, SAME_LENGTH, Counter
+from equipoise.diagnosis.columns.nested_counters import MIN_EPOCHS, SAME_LENGTH, Counter
 from equipoise.diagnosis.logs.log_columns import LogColumns
 
 REPEATED_SHARE = 0.5
@@ -51,11 +51,11 @@ def is_rank(counter: Counter, others: Sequence[Counter]) -> bool:
     Each step of a named counter then has the same numbers from 0, in any order.
     """
     rows = np.flatnonzero(np.isfinite(counter.values))
-    if counter.total is not None or len(rows) < FEWEST_EPOCHS:
+    if counter.total is not None or len(rows) < MIN_EPOCHS:
         return False
     ranks = counter.values[rows]
     processes = int(ranks.max()) + 1
-    if processes < 2 or len(np.unique(ranks)) != processes or len(rows) < FEWEST_EPOCHS * processes:
+    if processes < 2 or len(np.unique(ranks)) != processes or len(rows) < MIN_EPOCHS * processes:
         return False
     for other in others:
         steps = other.values[rows]

@@ -1,4 +1,4 @@
-"""Has the discriminator won, by the losses alone? Nothing about the quality of samples follows from that."""
+"""Criteria for a discriminator that has won by its losses, which say nothing about the quality of the samples."""
 
 import statistics
 

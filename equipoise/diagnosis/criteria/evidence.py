@@ -11,8 +11,8 @@ from equipoise.diagnosis.criteria.metric_quality import has_improved, is_broken,
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
 
 MIN_MEASUREMENTS = 5
-"""Smallest number of measurements of a metric: with fewer, three triples of successive ones to estimate the noise from
-are missing, and with it the difference between an improvement and chance."""
+"""Smallest number of measurements of a metric: the noise is estimated from at least three triples of successive ones,
+and without the noise an improvement cannot be distinguished from chance."""
 NEAR_BEST = 0.223
 """Cost, log 1.25, up to which the median of the last three measurements is near the best; while they improve, the last
 one decides, because the others are those of earlier states."""

@@ -185,7 +185,7 @@ class QualityLoss:
 
 
 @lru_cache(maxsize=16)
-def current_loss(measurements: tuple[MetricCost, ...], ratio: float) -> QualityLoss | None:
+def current_quality_loss(measurements: tuple[MetricCost, ...], ratio: float) -> QualityLoss | None:
     """Return the loss of quality at the latest measurement; None if it is not `ratio` times as bad as the best."""
     costs = [cost for _, cost in measurements]
     lowest = min(costs)
@@ -295,7 +295,7 @@ def quality_since_best(history: SignalHistory) -> dict[str, float]:
         measurements = measurements_of(name, record)
         if len(measurements) < HARM_MEASUREMENTS or not has_best(name, record):
             continue
-        loss = current_loss(measurements, HARM_RATIO)
+        loss = current_quality_loss(measurements, HARM_RATIO)
         is_worse = loss is not None and loss.deviations(len(loss.tail)) >= HARM_DEVIATIONS
         ratios[f"{name}{SINCE_BEST}"] = loss.ratio(HARM_MEASUREMENTS) if loss is not None and is_worse else 1.0
     return ratios

@@ -29,7 +29,7 @@ LARGE_GAP = 10.0
 been 0 for long; also of relativistic losses, which depend on this difference alone."""
 GAP_GROWTH = 1.25
 """Least growth of the gap since the beginning of the log: logits of another scale may be far apart all the time."""
-LEAST = 10
+MIN_READINGS = 10
 """Smallest number of readings."""
 LASTING_SHARE = 0.5
 """Share of the run from which the finding is serious, as for a win by the losses."""
@@ -67,8 +67,8 @@ SIGNS = (
 def detect_perfect_discriminator(history: SignalHistory) -> Detection | None:
     """Detect a discriminator that has been right for a lasting time; only in logs without ranks.
 
-    A hint, until it has lasted for half of the run while the losses drifted apart; a metric that was measured since
-    shows the quality directly, and leaves it a hint.
+    The finding is serious once this has lasted for half of the run while the losses drifted apart, or if the losses are
+    unrecoverable; otherwise, and if a metric was measured since then, it is a hint.
     """
     if history.last("rank_train_fake", 1):
         return None
@@ -124,7 +124,7 @@ def _since(history: SignalHistory, sign: _Sign) -> int | None:
     points = [point for point in (*history.spans, *history.filling) if all(name in point.values for name in sign.names)]
     if sign.names[0].startswith("logit") and not _gap_grows(history):
         return None
-    return stretch_start(points, lambda point: sign.holds(point.values), LEAST)
+    return stretch_start(points, lambda point: sign.holds(point.values), MIN_READINGS)
 
 
 def _gap_grows(history: SignalHistory) -> bool:
@@ -134,8 +134,10 @@ def _gap_grows(history: SignalHistory) -> bool:
     if losses and min(losses) < 0:
         return False  # a critic's logits have no scale
     gaps = [real - fake for (_, real), (_, fake) in zip(reals, fakes, strict=False)]
-    early, late = gaps[:LEAST], gaps[-LEAST:]
-    return len(gaps) >= LEAST and sorted(late)[len(late) // 2] >= GAP_GROWTH * max(0.0, sorted(early)[len(early) // 2])
+    early, late = gaps[:MIN_READINGS], gaps[-MIN_READINGS:]
+    return len(gaps) >= MIN_READINGS and sorted(late)[len(late) // 2] >= GAP_GROWTH * max(
+        0.0, sorted(early)[len(early) // 2]
+    )
 
 
 def _won_losses_since(history: SignalHistory) -> int | None:
@@ -150,7 +152,7 @@ def _won_losses_since(history: SignalHistory) -> int | None:
     if not points or min(point.values[name_d] for point in points) < 0:
         return None
     start = stretch_start(
-        points, lambda point: point.values[name_d] <= ZERO_LOSS_D and point.values[name_g] >= LARGE_LOSS_G, LEAST
+        points, lambda point: point.values[name_d] <= ZERO_LOSS_D and point.values[name_g] >= LARGE_LOSS_G, MIN_READINGS
     )
     return start if start is not None and _drift_apart(history) else None
 

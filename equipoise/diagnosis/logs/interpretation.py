@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.core.printing import agree, format_names, printable
-from equipoise.diagnosis.columns.column_meanings import assign_games, settle_meanings
+from equipoise.diagnosis.columns.column_meanings import assign_games, resolve_meanings
 from equipoise.diagnosis.columns.column_names import classify_name
 from equipoise.diagnosis.columns.column_words import TERMS, Meaning
 from equipoise.diagnosis.columns.counters import StepAssignment, assign_steps
@@ -51,11 +51,11 @@ def interpret(log: LogColumns, options: ReadOptions | None = None) -> tuple[Trai
     source = _ColumnSource(log, steps)
     logs = []
     for run, group in _split_runs(meanings).items():
-        settled = settle_meanings(group, source.measure)
+        resolved = resolve_meanings(group, source.measure)
         has_requested_signal = any(column.better is None for column in requested.values())
-        games = {} if has_requested_signal else assign_games(settled)
+        games = {} if has_requested_signal else assign_games(resolved)
         for game in dict.fromkeys(sorted(games.values())) or ("",):
-            own = {name: meaning for name, meaning in settled.items() if games.get(name, game) == game}
+            own = {name: meaning for name, meaning in resolved.items() if games.get(name, game) == game}
             others = {name for name in games if games[name] != game}
             result = _build_game(source, own, requested, games)
             if result.signals or result.metrics:

@@ -12,8 +12,8 @@ from equipoise.diagnosis.columns.column_words import StepUnit
 from equipoise.errors import DataError
 
 MAX_READINGS = 2000
-"""Maximum number of readings of a log: the first EAGER rows, then means over equal numbers of rows."""
-EAGER = 100
+"""Maximum number of readings of a log: the first DENSE_ROWS rows, then means over equal numbers of rows."""
+DENSE_ROWS = 100
 MAX_STEP = 2**53
 """Upper limit of steps: above it float64 does not distinguish a step from the next."""
 DESCENDING_SHARE = 0.9
@@ -173,8 +173,8 @@ def _last_steps(steps: _Steps) -> _Steps:
     rows = len(steps)
     if rows <= MAX_READINGS:
         return steps
-    later = np.linspace(EAGER, rows, MAX_READINGS - EAGER, endpoint=False).astype(np.int64)
-    ends: _Steps = np.concatenate([np.arange(1, EAGER), later, [rows]])
+    later = np.linspace(DENSE_ROWS, rows, MAX_READINGS - DENSE_ROWS, endpoint=False).astype(np.int64)
+    ends: _Steps = np.concatenate([np.arange(1, DENSE_ROWS), later, [rows]])
     return steps[ends - 1]
 
 

@@ -16,14 +16,14 @@ MAX_WIDTH = 16
 """Characters of a number that is computed here: with the point, 15 digits, less than 2**53."""
 MAX_WIDTHS = 8
 """Number of different widths in a column above which its words are converted one by one."""
-FEWEST_WORDS = 64
+MIN_WORDS = 64
 """Words below which one `float` for each is faster."""
 _MINUS, _POINT, _ZERO, _LINE_END = b"-.0\n"
 
 
 def parse_decimals(words: Sequence[str]) -> _Values:
     """Convert words to values (N,) as `float` does. Raises ValueError if one is not a number."""
-    if len(words) < FEWEST_WORDS:
+    if len(words) < MIN_WORDS:
         return np.array([float(word) for word in words])
     joined = "\n".join(words) + "\n"
     if not joined.isascii():

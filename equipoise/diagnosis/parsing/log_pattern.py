@@ -58,7 +58,7 @@ def read_with_pattern(file: LogFile, pattern: str) -> LogColumns:
             f"the pattern '{printable(pattern)}' {matched} in {file.path}; its first lines are {_show(file)}"
         )
     notes = (
-        (f"{words_without_number:,} words that the pattern matched are no numbers.",) if words_without_number else ()
+        (f"{words_without_number:,} words that the pattern matched are not numbers.",) if words_without_number else ()
     )
     return LogColumns("pattern", columns, builder.row_count, "match", notes=notes, examples=tuple(examples))
 

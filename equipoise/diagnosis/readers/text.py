@@ -1,7 +1,7 @@
 """Reader of logs for people: any lines with names and numbers, such as "[3/200][0/500] Loss_D: 0.69 Loss_G: 0.71".
 
 Names and numbers are separated by ":", "=", "-" or spaces; pairs by anything else. Dates, times, progress bars and
-prefixes of logging modules are no numbers. A name must recur: prose, settings and layers are no rows.
+prefixes of logging modules are not read as numbers. A name must recur: prose, settings and layers are not rows.
 """
 
 import re
@@ -22,14 +22,14 @@ from equipoise.diagnosis.parsing.line_tokens import has_decimal_commas
 
 __all__ = ["LogLines"]
 
-FEWEST_ROWS = 10
-"""Rows with a counter by which a text is a log, however many other lines it has."""
+MIN_ROWS = 10
+"""Smallest number of rows with a counter from which a text is a log, however many other lines it has."""
 LOG_SHARE = 0.2
-"""Share of rows among the lines of a text with fewer rows by which it is a log."""
+"""Smallest share of rows among the lines of a text with fewer rows that makes it a log."""
 UNCOUNTED_SHARE = 0.5
 """Share of rows among the lines of a log without a counter: a table of results in a README has less."""
-FEWEST_SINGLE = 3
-"""Occurrences of a name that stands alone in its lines by which it is a column, not a setting."""
+MIN_SINGLE = 3
+"""Occurrences from which a name that is alone in its lines is a column, not a setting."""
 LONE_LINES = 3
 """Largest number of lines of a text in which one row is enough."""
 NEW_NUMBERS = 2
@@ -123,16 +123,16 @@ def _is_log(collector: LineCollector, text: str) -> bool:
     rows = sum(template.count for template in recurring if row_kind(template) == FULL)
     if collector.counts_up({number.name for template in recurring for number in template.numbers if number.counts}):
         singles = [template for template in templates if row_kind(template) == SINGLE]
-        rows += sum(template.count for template in singles if template.count >= FEWEST_SINGLE)
-        return rows >= 2 and (rows >= FEWEST_ROWS or rows >= LOG_SHARE * lines)
+        rows += sum(template.count for template in singles if template.count >= MIN_SINGLE)
+        return rows >= 2 and (rows >= MIN_ROWS or rows >= LOG_SHARE * lines)
     singles = [template for template in templates if row_kind(template) == SINGLE and template.numbers[0].explicit]
-    rows += sum(template.count for template in singles if template.count >= FEWEST_SINGLE)
+    rows += sum(template.count for template in singles if template.count >= MIN_SINGLE)
     if rows >= 2:
         return rows >= UNCOUNTED_SHARE * lines
-    return lines <= LONE_LINES and any(_says_enough(template) for template in templates)
+    return lines <= LONE_LINES and any(_is_row_by_itself(template) for template in templates)
 
 
-def _says_enough(template: LineTemplate) -> bool:
+def _is_row_by_itself(template: LineTemplate) -> bool:
     """Return whether one line alone is a row: at least two values with explicit names, or one with a counter.
 
     A name of a metric or signal counts for two if it is explicit, and as an explicit one otherwise.
@@ -188,11 +188,11 @@ def _accepted(columns: Mapping[str, Column], kinds: npt.NDArray[np.uint8], colle
     for name, column in columns.items():
         trait = collector.traits[name]
         full = int((kinds[column.rows] == FULL).sum())
-        recurs = full >= 2 and (lines_of_a_form[name] >= 2 or full >= FEWEST_ROWS)
+        recurs = full >= 2 and (lines_of_a_form[name] >= 2 or full >= MIN_ROWS)
         if recurs or (trait.counts and len(column.rows) >= 2):
             accepted.add(name)
         elif not trait.counts and trait.explicit:
-            varies = len(column.rows) >= FEWEST_SINGLE and bool((column.values != column.values[0]).any())
+            varies = len(column.rows) >= MIN_SINGLE and bool((column.values != column.values[0]).any())
             if varies:
                 accepted.add(name)
             elif full == 1:

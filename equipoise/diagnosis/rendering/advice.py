@@ -96,8 +96,8 @@ def _load_best(finding: Finding, facts: LogFacts) -> CodeChange:
         )
         return dataclasses.replace(KEEP_BEST, action=action)
     return CodeChange(
-        f"Use the checkpoint nearest to {facts.unit} {best.step:,}, where {name} was best ({best.value:.4g}), and go "
-        "on from there with one of the other changes",
+        f"Use the checkpoint nearest to {facts.unit} {best.step:,}, where {name} was best ({best.value:.4g}), and "
+        "continue from it with one of the other changes",
         f'checkpoint = torch.load("checkpoint_{best.step}.pt", weights_only=True)  # the name that yours has\n'
         'g.load_state_dict(checkpoint["g"])\nd.load_state_dict(checkpoint["d"])',
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from equipoise.diagnosis.criteria.metric_quality import SINCE_BEST
 
 BEGINNING = 0.1
-"""Share of the run within which a symptom began from the start: the settings, not the course, are its cause."""
+"""A symptom that began within this share of the run is caused by the settings, not by how training developed."""
 UNKNOWN_QUALITY = "; the quality of the samples is unknown without a metric"
 
 
@@ -48,7 +48,7 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
     if (loss := _loss_of(evidence, "")) and "usual" in evidence:
         return (
             f"{loss} grew from a usual size of {evidence['usual']:.3g} to {evidence[loss]:.3g}: too high a learning "
-            "rate, or a loss or penalty without a bound; the log cannot tell which, the norms of the gradients would"
+            "rate, or a loss or penalty without a bound; the log cannot tell which, but gradient norms would"
         )
     if onset.is_first:
         return (
@@ -57,7 +57,7 @@ def _divergence(evidence: Mapping[str, float], onset: Onset) -> str:
         )
     return (
         f"finite before {onset.unit} {onset.since:,}: too high a learning rate, a penalty without a bound, or an "
-        "overflow of float16; the log cannot tell which, the norms of the gradients would"
+        "overflow of float16; the log cannot tell which, but gradient norms would"
     )
 
 
@@ -69,11 +69,11 @@ def _overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
     unknown = "" if direct & set(evidence) else UNKNOWN_QUALITY
     if onset.share <= BEGINNING:
         return (
-            f"{numbers}{onset}: the discriminator learned faster from the first epoch, because the data are few or its "
-            f"learning rate is too high; the log cannot tell which{unknown}"
+            f"{numbers}{onset}: the discriminator learned faster from the first epoch, because there is little data or "
+            f"its learning rate is too high; the log cannot tell which{unknown}"
         )
     return (
-        f"{numbers}{onset}: the discriminator overtook the generator late, by memorising few data (D(x) of held-out "
+        f"{numbers}{onset}: the discriminator overtook the generator late, by memorising little data (D(x) of held-out "
         "reals would be lower) or by a learning rate that is too high for this phase; the log cannot tell "
         f"which{unknown}"
     )
@@ -115,8 +115,8 @@ def _collapse(evidence: Mapping[str, float], onset: Onset) -> str:
             "moved the networks far"
         )
     return (
-        "the losses do not show it: lost modes, or a discriminator that memorises; the log cannot tell which, samples "
-        "and D(x) of held-out reals would"
+        "the losses do not show it: lost modes, or a discriminator that memorises; the log cannot tell which, but "
+        "samples and D(x) of held-out reals would"
     )
 
 
@@ -152,10 +152,10 @@ def _overfitting(evidence: Mapping[str, float], onset: Onset) -> str:
     if "sign_real" in evidence:
         share = f"{(1 + evidence['sign_real']) / 2:.0%} of the training reals have a positive output: "
         off = evidence.get("augment_p", 1.0) < 0.05
-        return f"{share}few data for the capacity of the discriminator{', and the augmentation is off' if off else ''}"
+        return f"{share}little data for the discriminator's capacity{', and the augmentation is off' if off else ''}"
     if evidence.get("augment_p", 0.0) > 0.6:
-        return "few data for the capacity of the discriminator: the augmentation is at its limit and does not suffice"
-    return f"few data for the capacity of the discriminator, and too little augmentation; {_harm(evidence)}"
+        return "little data for the discriminator's capacity: the augmentation is at its limit and does not suffice"
+    return f"little data for the discriminator's capacity, and too little augmentation; {_harm(evidence)}"
 
 
 def _harm(evidence: Mapping[str, float]) -> str:
@@ -170,7 +170,7 @@ def _harm(evidence: Mapping[str, float]) -> str:
 
 
 def _memorisation(evidence: Mapping[str, float], onset: Onset) -> str:
-    return "few data for the capacity of the generator, or too long a training"
+    return "little data for the generator's capacity, or too long a training"
 
 
 def _forgetting(evidence: Mapping[str, float], onset: Onset) -> str:
@@ -183,7 +183,7 @@ def _forgetting(evidence: Mapping[str, float], onset: Onset) -> str:
 
 def _oscillation(evidence: Mapping[str, float], onset: Onset) -> str:
     period = f" every {evidence['period']:,.0f} {onset.unit}s" if "period" in evidence else ""
-    return f"the players answer each other's last step{period}: momentum or learning rates are too high, or both"
+    return f"each player reacts to the other's last step{period}: momentum or learning rates are too high, or both"
 
 
 def _dead(evidence: Mapping[str, float], onset: Onset) -> str:
@@ -211,7 +211,7 @@ def _generator_overpowering(evidence: Mapping[str, float], onset: Onset) -> str:
     )
     return (
         f"{ratio}the generator's update moves the discriminator's weights, too, or the discriminator learns too "
-        "slowly; the log cannot tell which, the norms of its gradients would"
+        "slowly; the log cannot tell which, but the norms of its gradients would"
     )
 
 

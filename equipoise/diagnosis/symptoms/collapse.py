@@ -18,7 +18,7 @@ from equipoise.diagnosis.criteria.discriminator_win import loss_jump, win_eviden
 from equipoise.diagnosis.criteria.metric_quality import (
     MetricCost,
     QualityLoss,
-    current_loss,
+    current_quality_loss,
     is_broken,
     measurements_of,
 )
@@ -76,7 +76,7 @@ def _by_metric(history: SignalHistory, name: str, criteria: CollapseCriteria) ->
         measurements = (*measurements, MetricCost(history.step, measurements[-1].cost))
     if len(measurements) < 2 or is_broken(name, metric):
         return None
-    loss = current_loss(measurements, criteria.small)
+    loss = current_quality_loss(measurements, criteria.small)
     since = history.since.get("collapse")
     if since is None:
         if loss is None or not _is_collapse(history, measurements, loss, criteria):
@@ -146,7 +146,7 @@ COLLAPSE = Symptom(
     "the first tenth of the run before the metric has improved, or if no other one follows (severity at least 0.6)",
     scales={"metric / best": COLLAPSE_RATIO},
     source="sampling error of FID (Chong and Forsyth 2020; Karras 2022, appendix F); tested on 25 published logs "
-    "and on courses derived from them (benchmarks/field_logs.md)",
+    "and on logs derived from them (benchmarks/field_logs.md)",
     advice="return to the best checkpoint and change the settings before you resume: increase augment_p, multiply "
     "r1_gamma by two to four, reduce lr_d; without a change, the quality will not exceed that of the best checkpoint",
     loop_advice=(KEEP_BEST, QUARTER_LR_OF_D, ADD_R1, AUGMENT, SPECTRAL_NORM),

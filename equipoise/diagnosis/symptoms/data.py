@@ -111,6 +111,6 @@ DATA_OUT_OF_RANGE = Symptom(
     scales={"real_deviation": DEVIATION, "real extent": EXTENT},
     source="definition of the range; 12-bit values in 16-bit files",
     advice="look at the data first (`equipoise inspect FOLDER`); set data.black and data.white to the values that are "
-    "black and white, and train again: what follows may be a consequence",
+    "black and white, and train again: other findings may be consequences of this one",
     loop_advice=(SCALE_REALS,),
 )

@@ -45,7 +45,7 @@ def detect_broken_metric(history: SignalHistory) -> Detection | None:
 
 
 def detect_never_learned(history: SignalHistory) -> Detection | None:
-    """Detect a quality that has been that of the first samples since the start, or losses at chance since then.
+    """Detect samples that are no better than the first ones, or losses that have been at chance since the start.
 
     One metric that has improved shows that the generator learned, whatever others of the same samples show; only a FID
     may fall at first, by the form of the noise, and still belong to worthless samples.
@@ -97,8 +97,8 @@ BROKEN_METRIC = Symptom(
     "0.01 or above 10,000, a negative Fréchet distance, a precision or recall below 0 or above 100, an Inception score "
     "below 1 or above 1,000; or the first value is repeated ten times to the last digit (severity 0.4)",
     source="definitions; 2,048 features of Inception below about 1; sampling error of the means of 50,000 reals",
-    advice="compute the metric of held-out reals against the training reals first: a few units for 10,000 images; use "
-    "at least 10,000 samples and equipoise evaluate",
+    advice="first compute the metric of held-out reals against training reals, which should be a few units for 10,000 "
+    "images; then use equipoise evaluate with at least 10,000 samples",
     loop_advice=(
         CodeChange(
             "Compute the metric of held-out reals first, which must be finite and small, and check the range of the "

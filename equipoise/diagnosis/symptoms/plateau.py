@@ -1,7 +1,7 @@
 """The symptom plateau: no more improvement of a metric, or a moderate loss of quality that lasts."""
 
 from equipoise.diagnosis.code_changes import DECAY_BOTH_LRS, KEEP_BEST
-from equipoise.diagnosis.criteria.metric_quality import current_loss, has_best, has_improved, measurements_of
+from equipoise.diagnosis.criteria.metric_quality import current_quality_loss, has_best, has_improved, measurements_of
 from equipoise.diagnosis.history import MetricRecord, SignalHistory
 from equipoise.diagnosis.symptom import HINT, MILD, Detection, Symptom
 
@@ -31,7 +31,7 @@ def detect_plateau(history: SignalHistory) -> Detection | None:
 
 def _decline(history: SignalHistory, name: str, metric: MetricRecord) -> Detection | None:
     """Detect that all measurements of the last fifth of the run are clearly worse than the best."""
-    loss = current_loss(measurements_of(name, metric), DECLINED)
+    loss = current_quality_loss(measurements_of(name, metric), DECLINED)
     length = history.step / max(history.progress, 1e-9)
     if loss is None or len(loss.tail) < 2 or loss.duration < DECLINE_SHARE * length - 1e-6:
         return None

@@ -26,7 +26,7 @@ export async function mount(root, { query }) {
     if (!known.includes(id)) notify(rows.get(id)?.problem ?? `There is no run ${id} any more.`, { kind: "error" });
   const title = h("div", { class: "title" }, h("h1", {}, "Compare runs"), picker(runs, known));
   if (!known.length) {
-    fill(root, title, h("p", { class: "empty" }, "Choose two runs or more: what differs, and what it changed, will be shown here."),
+    fill(root, title, h("p", { class: "empty" }, "Choose two or more runs to compare their settings, curves and samples."),
       await comparisons());
     return () => {};
   }

@@ -52,7 +52,7 @@ function diagnosisOf({ verdict, summary, findings, notes, missing }, running, ta
     missing.map((note) => h("p", { class: "warning" }, note)),
     canApply && (running.length
       ? field("Run to which advice is applied", choice(running.map(({ id }) => id), target.id, (id) => { target.id = id; }))
-        : h("p", { class: "muted" }, "While a run of this studio is running, a click applies advice to it."))),
+        : h("p", { class: "muted" }, "While a run in this studio is training, advice can be applied to it with one click."))),
   findings.map((finding) => findingPanel(finding, running.length > 0, target))];
 }
 

@@ -94,7 +94,7 @@ export class ExploreView {
       this.kind, (next) => this.open(next)),
     h("div", { class: "explore-columns" }, h("section", { class: "panel", "aria-label": "Picture" }, this.place, this.problem),
       h("div", { class: "stack" }, this.chosenPanel, panel("Controls", null, this.controls), panel("Sampling", null, this.sampling),
-        panel("Shelf", null, this.shelf, dropZone("Load latents: a file of “Save latents”", ".safetensors", (file) => this.load(file))),
+        panel("Shelf", null, this.shelf, dropZone("Load saved latents", ".safetensors", (file) => this.load(file))),
         panel("Capture", null, this.whole.captures)))];
   }
 

@@ -34,7 +34,8 @@ export function createHealth(clock, requests) {
           : "No finding at this step; most need the evidence of several readings."),
       step >= clock.state.last && details.missing
         && h("p", { class: "muted" }, h("b", {}, "To know more: "), details.missing),
-      past > 0 && h("small", { class: "muted" }, `${past} earlier ${past === 1 ? "finding is" : "findings are"} over; see the timeline.`));
+      past > 0 && h("small", { class: "muted" },
+        `${past} earlier ${past === 1 ? "finding has" : "findings have"} ended; see the timeline.`));
   }
 
   /** @param {TimelineFinding} item */
@@ -47,7 +48,7 @@ export function createHealth(clock, requests) {
       h("h3", {}, h("span", { "aria-hidden": true }, "▲ "), item.label,
         h("small", { class: "muted" }, ` since step ${number(item.since)}, ${severityText(item.severity)}`)),
       h("p", {}, item.evidence),
-      item.causes.map((cause) => h("p", {}, h("b", {}, "Before it: "), `${cause}.`)),
+      item.causes.map((cause) => h("p", {}, h("b", {}, "Preceding change: "), `${cause}.`)),
       done.length > 0 && h("p", {}, h("b", {}, "Done: "), done.map(remedyText)),
       item.advice && h("p", { class: "muted" }, h("b", {}, "Advice: "), item.advice),
       running && item.until === null && adviceButtons(item),
@@ -84,11 +85,11 @@ export function createHealth(clock, requests) {
 
 /** @param {string} id */
 const twinLink = (id) => h("a", { class: "button", href: `#/start?from=${encodeURIComponent(id)}&twin=1` },
-  "Start the twin without changes by hand");
+  "Repeat the run without changes by hand");
 
 /** What repair did, in a sentence. @param {Remedy} remedy */
 function remedyText({ step, why, rung, restored }) {
-  return `step ${number(step)}: ${why || `rung ${rung}`}${restored === null ? "" : `, back to step ${number(restored)}`}. `;
+  return `step ${number(step)}: ${why || `rung ${rung}`}${restored === null ? "" : `, rolled back to step ${number(restored)}`}. `;
 }
 
 /** Settings, data, events, output, files of a run, each folded. @param {string} id */

@@ -73,7 +73,7 @@ function createJudge(id, steps, compared, before) {
     await Promise.all(pictures.map((picture) =>
       picture.decode().catch(() => { throw new Error("A picture of this pair cannot be drawn; the explorer may say why."); })));
     for (const picture of pictures) picture.removeAttribute("aria-busy");
-    fill(state, "Both are of the same latent. Sides are drawn by lot; look at the result when you are done.");
+    fill(state, "Both samples have the same latent. The sides are chosen at random; look at the result when you are done.");
     current = pair;
   }
 

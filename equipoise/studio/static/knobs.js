@@ -78,7 +78,7 @@ export class Requests {
 
   /** @param {string} knob */
   release(knob) {
-    return this.send({ action: "release", knob }, `${knob} goes back to the controller`);
+    return this.send({ action: "release", knob }, `${knob} is released to the controller`);
   }
 }
 
@@ -158,7 +158,7 @@ class KnobRow {
     if (writeBox) box.value = String(Number(value.toPrecision(4)));
     slider.disabled = box.disabled = !this.enabled || knob.frozen;
     this.ghost.hidden = knob.manual === null && !pending;
-    this.ghost.title = `The controller would have it at ${valueText(knob, knob.target)}`;
+    this.ghost.title = `Value requested by the controller: ${valueText(knob, knob.target)}`;
     this.ghost.style.setProperty("--at",
       String((knob.scale === "integer" ? (knob.target - knob.low) / (knob.high - knob.low) : positionOf(knob, knob.target) / TICKS)));
     this.element.classList.toggle("draft", this.draft);
@@ -187,9 +187,9 @@ export function createKnobs(requests) {
         if (!rows.has(knob.name)) { const row = new KnobRow(knob, requests); rows.set(knob.name, row); list.append(row.element); }
         rows.get(knob.name)?.update(knob, running);
       }
-      fill(note, !acting.length ? "The run has not said yet which knobs act." : running
-        ? "The values of now. One that you set stands above controller and repair until you release it."
-          : `The values at the end, step ${number(step)}. Resume the run to change knobs, or continue from a checkpoint with others.`);
+      fill(note, !acting.length ? "The run has not reported yet which knobs have an effect." : running
+        ? "Current values. A value that you set overrides the controller and repair until you release it."
+          : `Final values, at step ${number(step)}. To change knobs, resume the run, or continue from a checkpoint as a new run.`);
     },
   };
 }
@@ -216,12 +216,9 @@ export function createActions(id, requests) {
     /** @param {Row} next @param {number[]} checkpoints steps of those that are kept */
     update(next, checkpoints) {
       [row, kept] = [next, checkpoints];
-      element.hidden = false;
-      const { state } = row;
-      const running = state === "running";
-      live.hidden = !running;
+      const { state } = row, running = state === "running";
+      [element.hidden, live.hidden, resume.hidden] = [false, !running, running || state === "damaged"];
       fill(note, running ? "Note …" : "Tags and note …");
-      resume.hidden = running || state === "damaged";
       resume.classList.toggle("primary", state !== "finished");
       const actions = requests.waiting.filter((item) => !item.knob).map((item) => item.action);
       fill(waiting, running && actions.length ? `◷ ${actions.join(", ")}: ${requests.next}` : "");
@@ -241,10 +238,10 @@ function openResume(id, { state, step, steps: total }, checkpoints) {
   const value = state === "finished" ? 2 * step : total ?? "";
   const steps = h("input", { type: "number", min: step + 1, value });
   const leave = (/** @type {any} */ event) => { if (event.target.closest("a")) closeDialog(event); };
-  openForm("Resume the run", [field("Steps in all", steps, `It goes on from its end, step ${number(step)}, with the same settings.`),
+  openForm("Resume the run", [field("Total steps", steps, `Training continues from step ${number(step)} with the same settings.`),
     checkpoints.length > 0 && h("div", { onclick: leave }, h("p", {}, "To go back, or to change settings and knobs:"),
       h("ul", {}, checkpoints.map((kept) => h("li", {}, continueLink(id, kept)))))], "Resume", () => {
     notify("Starting the process…");
-    post(runPath(id, "/resume"), steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run goes on."), notifyError);
+    post(runPath(id, "/resume"), steps.value ? { steps: steps.valueAsNumber } : {}).then(() => notify("The run was resumed."), notifyError);
   });
 }

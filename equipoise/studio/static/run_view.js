@@ -15,8 +15,8 @@ import { createTimeline } from "./timeline.js";
 const FRAME = 160;
 /** Why a run ended, in words.
  * @type {Record<string, string>} */
-const REASONS = { steps: "all steps are done", images: "all images were seen", seconds: "its time was over",
-  equilibrium: "it reached an equilibrium", interrupted: "stopped on request", diverged: "it diverged" };
+const REASONS = { steps: "all steps completed", images: "limit of images reached", seconds: "time limit reached",
+  equilibrium: "equilibrium reached", interrupted: "stopped on request", diverged: "diverged" };
 
 /** @param {HTMLElement} root @param {import("./main.js").Params} params */
 export async function mount(root, { id, query }) {
@@ -160,7 +160,7 @@ function createClockBar(clock, stops) {
     fill(play, timer ? "❚❚" : "▶");
     play.setAttribute("aria-label", timer ? "Pause" : "Play");
     play.disabled = still || stops().length < 2;
-    play.title = still ? "Off, because this computer asks for pages without motion" : "Space";
+    play.title = still ? "Disabled, because this system requests reduced motion" : "Space";
     slider.max = String(clock.state.last);
     slider.value = String(clock.step);
     slider.setAttribute("aria-valuetext", `step ${clock.step} of ${clock.state.last}`);

@@ -48,7 +48,7 @@ export async function mount(root, { query }) {
   /** @type {[Catalog, {title: string, note: string, values: Record<string, any>}]} */
   const [catalog, { title, note, values }] = await Promise.all([get("/api/catalog"), from
     ? get(runPath(from, "/start"), { step: query.get("step"), symptom: query.get("symptom"), twin: query.get("twin") })
-    : { title: "Start a run", note: "It goes on when you close this page.", values: { data: "digits", minutes: 2 } }]);
+    : { title: "Start a run", note: "The run continues when you close this page.", values: { data: "digits", minutes: 2 } }]);
   const form = createForm(catalog, values);
   fill(root, h("div", { class: "title" }, h("h1", {}, title), h("p", { class: "muted" }, note)), form.element);
   return form.end;

@@ -163,7 +163,7 @@ function makeLanes({ findings, remedies, turns, manual, evaluations, checkpoints
 /** @param {TimelineFinding} finding @param {number} last @returns {Mark} */
 function findingMark({ severity, since, until, evidence, causes, advice }, last) {
   const level = severity >= 0.66 ? "severe" : severity >= 0.33 ? "medium" : "mild";
-  return { from: since, to: until ?? last, kind: `finding ${level}`, label: `${level}, ${until === null ? "goes on" : "over"}`,
+  return { from: since, to: until ?? last, kind: `finding ${level}`, label: `${level}, ${until === null ? "ongoing" : "ended"}`,
     why: [h("p", {}, evidence), causes.map((cause) => h("p", {}, `${cause}.`)), advice && h("p", { class: "muted" }, "Advice: ", advice)] };
 }
 
@@ -173,7 +173,7 @@ function remedyMark({ step, symptom, rung, restored, until, overrides, why }, la
   const actions = Object.entries(overrides).map(([knob, value]) => `, ${knob} ${number(value)}`).join("");
   return { from: step, to: Math.min(until, Math.max(last, step)), kind: "remedy", mark: back && "↶",
     label: `${name}, rung ${rung}${actions}${back}`,
-    why: [h("p", {}, why || name), back && h("p", {}, `Went back to the checkpoint of step ${number(restored)}.`)] };
+    why: [h("p", {}, why || name), back && h("p", {}, `Rolled back to the checkpoint of step ${number(restored)}.`)] };
 }
 
 /** @param {ManualEntry} entry @returns {Mark} */

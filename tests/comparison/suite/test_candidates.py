@@ -115,10 +115,13 @@ def test_the_state_is_json() -> None:
 
 def test_one_candidate_then_another() -> None:
     more, off = Candidate(offsets={"augment_p": 0.2}), Candidate({"augment_p": 0.0})
-    assert more.then(more).apply("augment_p", 0.1) == pytest.approx(0.5)
-    assert more.then(off).apply("augment_p", 0.1) == 0
-    assert more.then(off).then(more).apply("augment_p", 0.1) == pytest.approx(0.2)
-    assert Candidate({"lr_g": 0.5}).then(Candidate({"lr_g": 0.5, "lr_d": 2.0})).factors == {"lr_g": 0.25, "lr_d": 2.0}
+    assert more.followed_by(more).apply("augment_p", 0.1) == pytest.approx(0.5)
+    assert more.followed_by(off).apply("augment_p", 0.1) == 0
+    assert more.followed_by(off).followed_by(more).apply("augment_p", 0.1) == pytest.approx(0.2)
+    assert Candidate({"lr_g": 0.5}).followed_by(Candidate({"lr_g": 0.5, "lr_d": 2.0})).factors == {
+        "lr_g": 0.25,
+        "lr_d": 2.0,
+    }
 
 
 def test_samples_are_within_the_spread() -> None:

@@ -11,9 +11,9 @@ from equipoise.comparison.suite.data import SuiteData
 from equipoise.comparison.suite.episode import (
     EVALUATIONS,
     ArmSettings,
+    DistanceToTestReals,
     EpisodeCurve,
     Evaluation,
-    Ruler,
     open_training,
     play,
     record_curve,
@@ -61,10 +61,10 @@ def test_a_run_is_evaluated_regularly_up_to_its_end() -> None:
 def test_the_verdict_at_the_end_decides_whether_a_run_diverged() -> None:
     """Repair restores a run that diverged on the way; its verdict is then another one."""
     training = open_training(POINTS, ArmSettings(), 0)
-    ruler = Ruler.of(SuiteData(**POINTS.data_options(draw=0)), training.state.model)
+    test_distance = DistanceToTestReals.of(SuiteData(**POINTS.data_options(draw=0)), training.state.model)
     for verdict, diverged in (("healthy", False), ("diverged", True)):
         training.verdict = verdict
-        assert record_curve(training, iter(()), ruler).diverged is diverged
+        assert record_curve(training, iter(()), test_distance).diverged is diverged
 
 
 def test_last_and_selected_are_different_endpoints() -> None:

@@ -54,10 +54,10 @@ def test_charged_steps_add_up_to_the_budget_and_equal_seeds_give_equal_curves(
     trained = 0
 
     class Watched(SharedBudget):
-        def go_on(self, branch: Branch, step: int, *, evaluate: bool = True) -> Branch:
+        def train_branch(self, branch: Branch, step: int, *, evaluate: bool = True) -> Branch:
             nonlocal trained
             cpu = self.cpu
-            result = super().go_on(branch, step, evaluate=evaluate)
+            result = super().train_branch(branch, step, evaluate=evaluate)
             trained += result.snapshot.step - branch.snapshot.step
             assert self.cpu > cpu
             budgets.append(self)
@@ -244,7 +244,7 @@ def test_the_reported_distance_is_not_charged(monkeypatch: pytest.MonkeyPatch) -
     budget = SharedBudget(TASK, ArmSettings(), 0, STEPS)
     clock = iter(range(1000))
     monkeypatch.setattr(shared_budget.time, "process_time", lambda: float(next(clock)))
-    monkeypatch.setattr(type(budget.ruler), "measure", lambda ruler, training: 0.0)
+    monkeypatch.setattr(type(budget.test_distance), "measure", lambda test_distance, training: 0.0)
     budget.evaluate()
     assert budget.cpu == 1.0, "the live distance alone"
 
@@ -257,15 +257,15 @@ def test_a_copy_that_diverges_is_last_and_is_not_trained_on() -> None:
         for name, value in healthy.snapshot.tensors.items()
     }
     broken = dataclasses.replace(healthy, snapshot=dataclasses.replace(healthy.snapshot, tensors=tensors))
-    broken = budget.go_on(broken, 5)
+    broken = budget.train_branch(broken, 5)
     spent = budget.steps
     assert broken.diverged
     assert broken.live == math.inf
     assert spent == 1, "the first reading follows the first step"
-    healthy = budget.go_on(healthy, 5)
+    healthy = budget.train_branch(healthy, 5)
     assert not healthy.diverged, "the copies are independent"
     assert budget.order([broken, healthy], 1.0) == [1, 0]
-    assert budget.go_on(broken, 9).snapshot.step == 1
+    assert budget.train_branch(broken, 9).snapshot.step == 1
     result = Population(members=2).next_generation([broken, healthy], [1, 0], np.random.default_rng(0))
     assert result[0].snapshot is healthy.snapshot
     assert budget.curve(broken).diverged

@@ -132,7 +132,7 @@ def test_the_best_constant_is_chosen_with_seed_0(lines: list[SuiteLine]) -> None
     assert choose_constants(SuiteRecords([]), constants, TASKS, "selected") == {}
 
 
-def test_gate_and_yardstick_of_known_constants(lines: list[SuiteLine]) -> None:
+def test_gate_and_equivalent_trials_of_known_constants(lines: list[SuiteLine]) -> None:
     gate = measure_gate(study_of(lines), [text(name) for name in CONSTANTS], "selected")
     assert gate.is_passed
     assert gate.ratio.value == pytest.approx(math.exp(-0.3), rel=0.08)

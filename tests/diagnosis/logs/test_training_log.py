@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.diagnosis.logs.training_log import (
-    EAGER,
+    DENSE_ROWS,
     MAX_READINGS,
     MAX_STEP,
     MetricSeries,
@@ -58,11 +58,11 @@ def test_readings_are_means_with_a_count_of_non_finite_values() -> None:
     log = TrainingLog("x", {"loss_d": build_series(np.arange(1, count + 1), values)}, {}, total=2 * count)
     result = list(compute_readings(log))
     assert len(result) == MAX_READINGS
-    assert [reading.step for reading in result[:EAGER]] == list(range(1, EAGER + 1))
+    assert [reading.step for reading in result[:DENSE_ROWS]] == list(range(1, DENSE_ROWS + 1))
     assert (result[-1].step, result[-1].progress) == (count, 0.5)
     assert sum(reading.signals.non_finite for reading in result) == 50
     steps = np.array([0] + [reading.step for reading in result])
-    for row in (5, EAGER + 3, MAX_READINGS - 1):
+    for row in (5, DENSE_ROWS + 3, MAX_READINGS - 1):
         expected = values[steps[row] : steps[row + 1]]
         assert result[row].signals.loss_d == pytest.approx(np.nanmean(expected))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.diagnosis.logs.packed_columns import PackedColumns, PackedValues, RowBlock
-from equipoise.diagnosis.parsing.decimal_numbers import FEWEST_WORDS, parse_decimals
+from equipoise.diagnosis.parsing.decimal_numbers import MIN_WORDS, parse_decimals
 
 PADDED = "{:08.2f}"
 FORMATS = ["{:.4f}", "{:.6g}", "{:.2e}", "{:.0f}", "{:+.3f}", "{!r}", PADDED]
@@ -18,14 +18,14 @@ FORMATS = ["{:.4f}", "{:.6g}", "{:.2e}", "{:.0f}", "{:+.3f}", "{!r}", PADDED]
 @given(st.sampled_from(FORMATS), st.lists(st.floats(allow_infinity=True), min_size=1, max_size=30))
 def test_the_same_as_float(form: str, values: list[float]) -> None:
     is_padded = form == PADDED  # "00000inf" is no number for `float` either
-    words = [form.format(0.0 if is_padded and not math.isfinite(value) else value) for value in values] * FEWEST_WORDS
+    words = [form.format(0.0 if is_padded and not math.isfinite(value) else value) for value in values] * MIN_WORDS
     np.testing.assert_array_equal(parse_decimals(words), [float(word) for word in words])
 
 
 @pytest.mark.parametrize("word", ["", "-", "1.2.3", "abc", "1 2", "0x10", "--1", ".", "1\n2"])
 def test_words_that_are_no_numbers_are_an_error(word: str) -> None:
     with pytest.raises(ValueError, match="could not convert"):
-        parse_decimals(["0.5"] * FEWEST_WORDS + [word])
+        parse_decimals(["0.5"] * MIN_WORDS + [word])
 
 
 @settings(max_examples=60, deadline=None)

@@ -28,7 +28,7 @@ def test_named_groups_are_columns_and_matches_are_rows() -> None:
     assert log.columns["loss_g"].values.tolist() == [1234.5]
     assert log.columns["share"].values.tolist() == [90, 91]
     assert (log.row_count, log.row_name) == (2, "match")
-    assert log.notes == ("1 words that the pattern matched are no numbers.",)
+    assert log.notes == ("1 words that the pattern matched are not numbers.",)
 
 
 def test_decimal_commas() -> None:

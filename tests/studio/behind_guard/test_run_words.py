@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from equipoise.pilot.pilot import EAGER, SENSE_EVERY
+from equipoise.pilot.pilot import DENSE_STEPS, SENSE_EVERY
 from equipoise.runs.run_index import RunIndex
 from equipoise.studio.manual_changes import describe_causes, describe_manual_changes, manual_changes
 from equipoise.studio.progress_words import DEFAULT_INTERVAL, EVERY_STEP_UP_TO, describe_progress
@@ -50,7 +50,7 @@ def test_the_progress_of_a_run_in_words(root: Path, studio: Studio) -> None:
 
 
 def test_the_next_reading_is_that_of_the_run(root: Path, studio: Studio) -> None:
-    assert (EVERY_STEP_UP_TO, DEFAULT_INTERVAL) == (EAGER, SENSE_EVERY)
+    assert (EVERY_STEP_UP_TO, DEFAULT_INTERVAL) == (DENSE_STEPS, SENSE_EVERY)
     run, row = RunIndex(root).open("ring"), studio.runs.row("ring")
     run.log.readings.seconds[-2:] = array("d", [1.0, 2.0])
     for last, following in (((98, 99), 100), ((99, 100), 150), ((100, 150), 200), ((120, 140), 160)):

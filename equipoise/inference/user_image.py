@@ -11,7 +11,7 @@ from equipoise.inference.generator import Generator
 from equipoise.inference.image_reading import ImageFit, build_picture_reader
 
 
-def read_own_image(
+def read_user_image(
     run: Path, generator: Generator, path: Path, fit: ImageFit | None = None
 ) -> Steps[Preparation, None, Tensor]:
     """Read an image file or array as a sample of a run: (C, H, W) float32 in [-1, 1]. Yields progress.

@@ -17,7 +17,7 @@ OVERLAP = 128
 """Width in pixels of the result in which two tiles are cross-faded."""
 
 
-def apply_at_own_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int = 1) -> Tensor:
+def apply_at_native_size(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, scale: int = 1) -> Tensor:
     """Apply a network to images (N, C, H, W) of any size: (N, C', H, W), or `scale` times these sides.
 
     `network` keeps the size of images whose sides are multiples of `multiple`, or enlarges them by `scale`.

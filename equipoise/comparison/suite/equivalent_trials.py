@@ -1,4 +1,4 @@
-"""Yardstick: how many trials of a constant on the task itself is an arm worth?
+"""Number of tuning trials of a constant on the task itself that an arm is worth.
 
 n constants ran on a task with one seed. A person who tries k of them, chosen at random, keeps the best: the one of
 rank r (1: best) with probability

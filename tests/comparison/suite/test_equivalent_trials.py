@@ -1,4 +1,4 @@
-"""The yardstick: expected best of k constants, and how many trials an arm is worth."""
+"""Equivalent trials: expected best of k constants, and how many trials an arm is worth."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.comparison.suite.yardstick import best_of_trials, rank_probabilities, trials_worth
+from equipoise.comparison.suite.equivalent_trials import best_of_trials, rank_probabilities, trials_worth
 
 CURVE = {1: 0.2, 2: 0.1, 4: -0.1, 8: -0.1, 16: -0.3}
 

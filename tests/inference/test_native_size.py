@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from equipoise.errors import EquipoiseError
-from equipoise.inference import own_size
-from equipoise.inference.own_size import apply_at_own_size, pad_by_reflection
+from equipoise.inference import native_size
+from equipoise.inference.native_size import apply_at_native_size, pad_by_reflection
 
 
 def noise(*shape: int) -> Tensor:
@@ -23,8 +23,8 @@ def blur(images: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", [(96, 64), (60, 150), (120, 60), (8, 8), (1, 1), (3, 200), (7, 5)])
 def test_size_is_kept(size: tuple[int, int]) -> None:
     images = noise(2, 3, *size)
-    assert apply_at_own_size(blur, images, 8).shape == images.shape
-    assert torch.equal(apply_at_own_size(lambda padded: padded, images, 8), images)
+    assert apply_at_native_size(blur, images, 8).shape == images.shape
+    assert torch.equal(apply_at_native_size(lambda padded: padded, images, 8), images)
 
 
 def test_reflection_is_that_of_torch() -> None:
@@ -38,8 +38,8 @@ def test_reflection_is_that_of_torch() -> None:
 
 def test_tiles_of_a_network_that_enlarges_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of memory holds for the result, and so does the width in which tiles are cross-faded."""
-    monkeypatch.setattr(own_size, "OVERLAP", 16)
-    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
+    monkeypatch.setattr(native_size, "OVERLAP", 16)
+    monkeypatch.setattr(native_size, "MAX_AREA", 64 * 64)
     areas = []
 
     def enlarge(images: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def test_tiles_of_a_network_that_enlarges_are_smaller(monkeypatch: pytest.Monkey
         return interpolate(images, scale_factor=4.0)
 
     images = noise(1, 3, 50, 21)
-    result = apply_at_own_size(enlarge, images, 2, 4)
+    result = apply_at_native_size(enlarge, images, 2, 4)
     torch.testing.assert_close(result, interpolate(images, scale_factor=4.0))
     assert len(areas) > 1
     assert max(areas) <= 64 * 64
@@ -56,7 +56,7 @@ def test_tiles_of_a_network_that_enlarges_are_smaller(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("size", [(64, 64), (65, 200), (500, 90), (301, 299)])
 def test_tiles_are_seamless(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A network whose output depends on neighbours only gives the same with and without tiles."""
-    monkeypatch.setattr(own_size, "OVERLAP", 16)
+    monkeypatch.setattr(native_size, "OVERLAP", 16)
     areas = []
 
     def sharpen(images: Tensor) -> Tensor:
@@ -65,15 +65,15 @@ def test_tiles_are_seamless(size: tuple[int, int], monkeypatch: pytest.MonkeyPat
         return (2 * images - avg_pool2d(padded, 5, 1))[:, :1]
 
     images = noise(1, 3, *size)
-    whole = apply_at_own_size(sharpen, images, 8)
-    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
-    tiled = apply_at_own_size(sharpen, images, 8)
+    whole = apply_at_native_size(sharpen, images, 8)
+    monkeypatch.setattr(native_size, "MAX_AREA", 64 * 64)
+    tiled = apply_at_native_size(sharpen, images, 8)
     assert max(areas[1:]) <= 64 * 64
     assert tiled.shape == whole.shape == (1, 1, *size)
     # Only the pixels at the border of a tile that are cross-faded may differ, by their small weight there.
     torch.testing.assert_close(tiled, whole, atol=0.35, rtol=0)
     assert (tiled - whole).abs().mean() < 0.01
-    constant = apply_at_own_size(lambda tile: torch.ones_like(tile), images, 8)
+    constant = apply_at_native_size(lambda tile: torch.ones_like(tile), images, 8)
     torch.testing.assert_close(constant, torch.ones_like(images))
 
 
@@ -95,8 +95,8 @@ def test_generators_translate_any_size(generator, model: str, multiple: int) -> 
 @pytest.mark.parametrize("size", [(16, 24), (65, 200), (301, 99), (1, 3)])
 def test_a_network_that_enlarges(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels are repeated: padding is cropped from the enlarged image, and tiles meet at enlarged places."""
-    monkeypatch.setattr(own_size, "OVERLAP", 16)
-    monkeypatch.setattr(own_size, "MAX_AREA", 64 * 64)
+    monkeypatch.setattr(native_size, "OVERLAP", 16)
+    monkeypatch.setattr(native_size, "MAX_AREA", 64 * 64)
     images = noise(2, 3, *size)
-    enlarged = apply_at_own_size(lambda padded: interpolate(padded, scale_factor=4.0), images, 8, 4)
+    enlarged = apply_at_native_size(lambda padded: interpolate(padded, scale_factor=4.0), images, 8, 4)
     torch.testing.assert_close(enlarged, interpolate(images, scale_factor=4.0))
