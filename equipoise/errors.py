@@ -3,7 +3,8 @@
 EquipoiseError           a problem that the user can solve; one line that names the problem and the remedy
 ├── UnknownNameError     a plug, preset, knob, option or key that does not exist; suggests the most similar name
 ├── SettingError         a value outside its range, or settings that contradict each other
-│   └── MissingPackageError  a setting that needs an optional package that is not installed
+│   ├── MissingPackageError  a setting that needs an optional package that is not installed
+│   └── MemoryLimitError     a setting that needs more memory than this machine has available
 ├── DataError            data that cannot be read, or too few data
 │   └── UndefinedMetricError  too few samples or reals for a metric, or reals of a kind that cannot answer its question
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
@@ -44,6 +45,10 @@ class SettingError(EquipoiseError):
 
 class MissingPackageError(SettingError):
     """A setting that needs an optional package that is not installed."""
+
+
+class MemoryLimitError(SettingError):
+    """A setting that needs more memory than this machine has available; another machine may have enough."""
 
 
 class DataError(EquipoiseError):

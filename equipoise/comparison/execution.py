@@ -18,6 +18,7 @@ from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.core.events import FinishReason
 from equipoise.errors import RunError
 from equipoise.experiment.files import load_run_experiment
+from equipoise.jobs.backend import BlockedError
 from equipoise.runs.folders import BUSY, hold
 from equipoise.runs.run import CHECKPOINTS_FOLDER, EXPERIMENT_FILE, EventLine, Run
 from equipoise.training import checkpoint
@@ -164,17 +165,17 @@ def read_anchors(folder: ComparisonFolder, setting: TaskSetting) -> scores.Ancho
 def execute_run(folder: ComparisonFolder, run: RunSpec, interrupted: Callable[[], bool]) -> bool:
     """Start or resume a run; return whether it finished. Waits while another process works on the same run.
 
-    A run of an arm that samples from another arm's run is only sampled and measured. Raises RunError if the run that
-    it samples from or starts from has not finished.
+    A run of an arm that samples from another arm's run is only sampled and measured. Raises BlockedError if the run
+    that it samples from or starts from has not finished.
     """
-    with hold(folder.lock(run.name), BUSY, wait=True):
+    with hold(folder.lock(run.name), BUSY, wait_until=interrupted):
         torch.set_num_threads(1)
         plan = calibration.with_calibrated_steps(open_comparison(folder).plan, folder)
         if is_run_done(folder, plan, run):
             return True
         required = plan_runs.required_run(plan, run)
         if required is not None and not is_run_done(folder, plan, required):
-            raise RunError(
+            raise BlockedError(
                 f"{run.name} needs the run {required.name}, which failed or has not ended; run that one first"
             )
         part = plan.arms[run.arm].population
@@ -242,6 +243,8 @@ def is_run_done(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) ->
 def final_event(run: Run) -> EventLine | None:
     """Return the last event of a finished run; None if the run was interrupted or never started."""
     last = run.last_line() if (run.folder / EXPERIMENT_FILE).exists() else None
+    if last is not None and last["event"] != "finished":
+        last = run.lines()[-1]
     is_finished = last is not None and last["event"] == "finished" and last["reason"] != "interrupted"
     return last if is_finished else None
 

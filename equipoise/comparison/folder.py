@@ -11,15 +11,13 @@ FOLDER/plan.json        the plan, its digest and the package versions at the sta
        failed/          per failed run: its output
        population/      per run of a population: a run folder for each round of each member, what was recorded of it,
                         and schedule.json, the schedule of the best member
-       machines/        where several machines may have worked: the processor and the versions of each
+       machines/        the processor and the versions of each machine
        locks/           per job: who works on it; empty files of locks; the output of running jobs
        results.jsonl  results.md  report.html
 """
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +29,10 @@ from equipoise.comparison.plan_files import plan_from_values
 from equipoise.comparison.plan_runs import MemberRound, RunSpec, TaskSetting
 from equipoise.errors import RunError, unwritable
 from equipoise.experiment.settings import installed_versions
-from equipoise.jobs.identity import this_process
-from equipoise.runs.artifacts import PARTIAL, write_text
+from equipoise.jobs.claim_files import DriveFiles
+from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import require_free
 
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""Errors of a file system without hard links."""
 PLAN_FILE, PLAN_TOML = "plan.json", "plan.toml"
 JsonContent = dict[str, Any]
 """A JSON object, as returned by the json module."""
@@ -189,25 +185,17 @@ def json_digest(values: Mapping[str, object]) -> str:
 def write_json(path: Path, values: object) -> None:
     """Write values as JSON to a file, atomically; create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(values, indent=2) + "\n")
+    write_text(path, _encode_json(values))
+
+
+def _encode_json(values: object) -> str:
+    return json.dumps(values, indent=2) + "\n"
 
 
 def _create_json(path: Path, values: object) -> bool:
     """Write values as JSON to a file that does not exist; return False if another process was faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{this_process().token}{PARTIAL}")
-    try:
-        write_json(draft, values)
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return True
+    return DriveFiles(path.parent).create(path.name, _encode_json(values).encode())
 
 
 def read_json(path: Path) -> JsonContent:

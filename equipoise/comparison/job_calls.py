@@ -3,10 +3,11 @@
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from equipoise.comparison.execution import Job, execute_job
 from equipoise.comparison.folder import ComparisonFolder
-from equipoise.jobs.backend import POLL_SECONDS, Call
+from equipoise.jobs.backend import BLOCKED, POLL_SECONDS, Call
 from equipoise.jobs.claim_files import DriveFiles
 from equipoise.jobs.claims import ClaimFolder, JobClaim
 from equipoise.jobs.identity import this_process
@@ -53,12 +54,16 @@ def execute_when_free(folder: ComparisonFolder, job: Job, interrupted: Callable[
 def record_end(folder: ComparisonFolder, name: str, code: int) -> str | None:
     """Remove the output of a job that succeeded and return None; move that of a failed one to failed/.
 
-    Returns the last line of the output of a failed job.
+    Returns the last line of the output of a failed job. One that needs another job, which failed, has not failed
+    itself.
     """
     output, failed = folder.output(name), folder.failed(name)
     if code == 0:
         output.unlink(missing_ok=True)
+        failed.unlink(missing_ok=True)  # of a process that had lost the job
         return None
+    if code == BLOCKED:
+        return discard_output(folder, name)
     if not output.exists() or not output.read_bytes().strip():
         output.write_text(f"the process ended with exit code {code} and without output\n")
     failed.parent.mkdir(exist_ok=True)
@@ -66,8 +71,26 @@ def record_end(folder: ComparisonFolder, name: str, code: int) -> str | None:
     return last_line(folder, name)
 
 
+def discard_output(folder: ComparisonFolder, name: str) -> str:
+    """Remove the output of a job that could not be executed, and has not failed; return its last line."""
+    line = _last_line(folder.output(name))
+    folder.output(name).unlink(missing_ok=True)
+    return line
+
+
+def describe_full_disk(folder: ComparisonFolder, host: str, name: str) -> str:
+    """Describe that a job had no space to write."""
+    return (
+        f"there is no space left on {host} or in {folder.path}; {name} was given back; free some space, then run the "
+        "command again"
+    )
+
+
 def last_line(folder: ComparisonFolder, name: str) -> str:
     """Return the last line of the output of a failed job."""
-    output = folder.failed(name)
+    return _last_line(folder.failed(name))
+
+
+def _last_line(output: Path) -> str:
     lines = output.read_text(errors="replace").splitlines() if output.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "no output was written")

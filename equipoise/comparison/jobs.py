@@ -8,21 +8,27 @@ others would slow them down; processes that share the jobs may execute several a
 
 import dataclasses
 import os
+import platform
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from equipoise.comparison import plan_runs, results
+from equipoise.comparison import machines, plan_runs, results
 from equipoise.comparison.execution import AnchorsJob, CalibrationJob, Job, RoundJob, RunJob
 from equipoise.comparison.folder import ComparisonFolder, TunedArm, write_json
-from equipoise.comparison.job_calls import call_job, last_line, record_end
+from equipoise.comparison.job_calls import call_job, describe_full_disk, last_line, record_end
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.errors import RunError
-from equipoise.jobs.backend import INTERRUPTED, Backend, Call, execute_calls
+from equipoise.jobs.backend import INTERRUPTED, LOST, NO_SPACE, Backend, Call, execute_calls
 from equipoise.jobs.identity import this_process
 from equipoise.jobs.presence import present
 from equipoise.runs.folders import BUSY, hold
+
+MAX_STOPS = 3
+"""A job that a signal from elsewhere has stopped so often has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,13 @@ def execute_jobs(
     Closing the iterator stops the jobs and saves them.
 
     Raises RunError if another process executes this comparison, if anchors or a calibration could not be measured
-    (nothing is trained), or if a tuning trial failed (nothing is compared).
+    (nothing is trained), if a tuning trial failed (nothing is compared), or if there is no space left.
     """
-    with hold(folder.lock("comparison"), BUSY), present(folder.processes, this_process(), "alone", folder.path):
+    with ExitStack() as stack:
+        stack.enter_context(hold(folder.lock("comparison"), BUSY))
+        check_alone = stack.enter_context(present(folder.processes, this_process(), "alone", folder.path))
+        if not backend.is_remote:
+            machines.record_machine(folder, machines.this_machine())
         phases = list_phases(plan)
         jobs = [job for phase in phases for job in phase.jobs]
         pending = {job for job in jobs if not job.is_done(folder, plan)}
@@ -88,10 +98,15 @@ def execute_jobs(
             open_jobs = [job for job in phase.jobs if job in pending]
             source = _JobList(plan, folder, phase, open_jobs, is_remote=backend.is_remote)
             for ended in execute_calls(backend, source, interrupted):
-                source.end(ended.call.name)
                 cpu += ended.cpu
-                if ended.code == INTERRUPTED or (ended.code and interrupted()):
+                check_alone()
+                if ended.code in (INTERRUPTED, LOST) and not interrupted() and source.retry(ended.call.name):
                     continue
+                source.end(ended.call.name)
+                if ended.code and interrupted():
+                    continue
+                if ended.code == NO_SPACE:
+                    raise RunError(describe_full_disk(folder, platform.node(), ended.call.name))
                 error = record_end(folder, ended.call.name, ended.code)
                 done += error is None
                 yield JobProgress(done, len(jobs), source.jobs[ended.call.name], error, cpu + sum(os.times()[:2]))
@@ -100,7 +115,10 @@ def execute_jobs(
 
 
 class _JobList:
-    """The jobs of a phase as calls. Mutable: `unfinished` holds the names of those that wait or run."""
+    """The jobs of a phase as calls. Mutable: `unfinished` holds the names of those that wait or run.
+
+    `stops`: how often a job was stopped by a signal, or lost to another process, which this process did not request.
+    """
 
     def __init__(
         self,
@@ -114,6 +132,7 @@ class _JobList:
         self.plan, self.folder, self.is_serial, self.is_remote = plan, folder, phase.is_serial, is_remote
         self.jobs = {job.name: job for job in pending}
         self.waiting, self.unfinished = dict(self.jobs), set(self.jobs)
+        self.stops: Counter[str] = Counter()
 
     @property
     def is_empty(self) -> bool:
@@ -130,11 +149,18 @@ class _JobList:
     def end(self, name: str) -> None:
         self.unfinished.remove(name)
 
+    def retry(self, name: str) -> bool:
+        """Let a stopped job wait again; return False if it was stopped too often."""
+        self.stops[name] += 1
+        if self.stops[name] < MAX_STOPS:
+            self.waiting[name] = self.jobs[name]
+        return name in self.waiting
+
 
 def list_failures(plan: ComparisonPlan, folder: ComparisonFolder) -> dict[str, str]:
     """Return the name of each failed job -> the last line of its output."""
-    names = [job.name for job in list_jobs(plan) if folder.failed(job.name).exists()]
-    return {name: last_line(folder, name) for name in names}
+    failed = [job for job in list_jobs(plan) if folder.failed(job.name).exists()]
+    return {job.name: last_line(folder, job.name) for job in failed if not job.is_done(folder, plan)}
 
 
 def prepare_phase(phase: JobPhase, plan: ComparisonPlan, folder: ComparisonFolder) -> None:

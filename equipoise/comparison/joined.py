@@ -13,11 +13,23 @@ from collections.abc import Callable, Iterator
 from equipoise.comparison import jobs, machines
 from equipoise.comparison.execution import Job
 from equipoise.comparison.folder import ComparisonFolder
-from equipoise.comparison.job_calls import execute_claimed, record_end
+from equipoise.comparison.job_calls import describe_full_disk, discard_output, execute_claimed, record_end
 from equipoise.comparison.jobs import JobPhase, JobProgress
 from equipoise.comparison.plan import ComparisonPlan
 from equipoise.errors import RunError
-from equipoise.jobs.backend import INTERRUPTED, LOST, NO_SPACE, POLL_SECONDS, Backend, Call, EndedCall, execute_calls
+from equipoise.jobs.backend import (
+    BLOCKED,
+    DRIVE_FAILED,
+    INTERRUPTED,
+    LOST,
+    NO_MEMORY,
+    NO_SPACE,
+    POLL_SECONDS,
+    Backend,
+    Call,
+    EndedCall,
+    execute_calls,
+)
 from equipoise.jobs.claim_files import DriveFiles
 from equipoise.jobs.claimed_queue import ClaimedQueue
 from equipoise.jobs.claims import ClaimFolder, JobClaim, JobGivenUpError
@@ -25,7 +37,7 @@ from equipoise.jobs.identity import this_process
 from equipoise.jobs.presence import present
 
 MAX_KILLS = 3
-"""A job whose process was killed so often, perhaps because memory ran out, has failed."""
+"""A job whose process was killed so often, perhaps because memory ran out, or could not reach the drive, has failed."""
 
 
 def join_jobs(
@@ -110,7 +122,8 @@ def _prepare(
 class _ClaimedJobs:
     """The jobs of a phase as calls, as far as they can be claimed. Mutable.
 
-    `held`: the claims of this process. `failed`: jobs that are known to have failed, so that counting reads no files.
+    `held`: the claims of this process. `failed`: jobs that are known to have failed, or that this machine cannot
+    execute, so that counting reads no files.
     """
 
     def __init__(self, plan: ComparisonPlan, folder: ComparisonFolder, phase: JobPhase, claims: ClaimFolder) -> None:
@@ -147,18 +160,18 @@ class _ClaimedJobs:
         name, claim = ended.call.name, self.held.pop(ended.call.name)
         if ended.code == NO_SPACE:
             self._free(claim)
-            raise RunError(
-                f"there is no space left on {claim.holder.host} or in {self.folder.path}; {name} was given back; free "
-                "some space, then run the command again"
-            )
+            raise RunError(describe_full_disk(self.folder, claim.holder.host, name))
+        if ended.code and not _is_current(claim):  # perhaps because another process has replaced the files
+            return False, None
         if ended.code in (INTERRUPTED, LOST) or (ended.code and is_stopped):
             self._free(claim)
             return False, None
-        if ended.code < 0 and claim.kills + 1 < MAX_KILLS:
+        if (ended.code < 0 or ended.code == DRIVE_FAILED) and claim.kills + 1 < MAX_KILLS:
             self._free(claim, is_killed=True)
             return False, None
-        error = record_end(self.folder, name, ended.code)
-        claim.end("done" if error is None else "failed")
+        is_possible = ended.code not in (BLOCKED, NO_MEMORY)
+        error = record_end(self.folder, name, ended.code) if is_possible else discard_output(self.folder, name)
+        claim.end("done" if error is None else "failed" if is_possible else "free")
         if error is not None:
             self.failed.add(name)
         self.queue.end(name)
@@ -179,13 +192,23 @@ class _ClaimedJobs:
             claim.end("done" if self._has_ended(claim.job) else "free", is_killed=is_killed)
 
     def _has_ended(self, name: str) -> bool:
+        if self.jobs[name].is_done(self.folder, self.plan):
+            return True
         if self.folder.failed(name).exists():
             self.failed.add(name)
             return True
-        return self.jobs[name].is_done(self.folder, self.plan)
+        return False
 
     def _is_ready(self, name: str) -> bool:
         return jobs.is_ready(self.plan, self.jobs[name], _Unfinished(self.queue, self.jobs))
+
+
+def _is_current(claim: JobClaim) -> bool:
+    """Whether nobody has taken over a job, as far as the drive says."""
+    try:
+        return claim.is_current
+    except OSError:
+        return True
 
 
 class _Unfinished:

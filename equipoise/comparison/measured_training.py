@@ -23,7 +23,8 @@ def train_and_measure(
 ) -> FinishReason:
     """Start or resume a run in a folder, measure each checkpoint that is due, and return the reason for the end.
 
-    `measured`: file of the measurements. `until`: step at which the run stops as if it were interrupted, for a while.
+    `measured`: file of the measurements. `until`: step after which training pauses with a checkpoint, so that a
+    later call can continue.
     """
     clock, sampling, is_reached = CostClock(), plan.arms[run.arm].sampling, False
     every, steps = require(experiment.save_every, "save_every"), require(experiment.steps, "steps")
@@ -48,6 +49,7 @@ def train_and_measure(
                 with clock.paused() as reading:
                     value, cost, weights = metric.of_run(path, sampling) if is_due else (None, None, None)
                     line = Measurement(event.step, value, *reading, sampling=cost, weights=weights)
+                    interrupted()  # raises an error if another process has taken over the run
                     append_measurement(measured, line)
             case Finished():
                 if event.reason == "diverged":  # without a checkpoint, but its time counts

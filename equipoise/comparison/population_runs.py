@@ -35,9 +35,9 @@ from equipoise.comparison.population import (
 )
 from equipoise.core import catalog
 from equipoise.core.events import FinishReason
-from equipoise.errors import RunError
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.settings import Experiment, PlugSpec, build_data, build_recipe, require
+from equipoise.jobs.backend import BlockedError
 from equipoise.pilot.state import controller_spec
 from equipoise.runs.artifacts import PARTIAL, encode_json, write_text
 from equipoise.runs.folders import BUSY, SUFFIX, hold
@@ -48,9 +48,9 @@ from equipoise.training import checkpoint
 def execute_round(folder: ComparisonFolder, spec: MemberRound, interrupted: Callable[[], bool]) -> bool:
     """Start or resume a round of a member; return whether it is complete.
 
-    Raises RunError if a member of the round before has failed.
+    Raises BlockedError if a member of the round before has failed.
     """
-    with hold(folder.lock(spec.name), BUSY, wait=True):
+    with hold(folder.lock(spec.name), BUSY, wait_until=interrupted):
         torch.set_num_threads(1)
         path = folder.member(spec)
         if record_path(folder, spec).exists():
@@ -80,12 +80,12 @@ def execute_round(folder: ComparisonFolder, spec: MemberRound, interrupted: Call
 
 
 def read_records(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec, number: int) -> list[MemberRecord]:
-    """Read the records of all members after a round. Raises RunError if one is missing."""
+    """Read the records of all members after a round. Raises BlockedError if one is missing."""
     result = []
     for spec in plan_runs.members_of_round(plan, run, number):
         values = read_json(record_path(folder, spec))
         if not values:
-            raise RunError(f"{run.name} needs {spec.name}, which failed or has not ended; run that one first")
+            raise BlockedError(f"{run.name} needs {spec.name}, which failed or has not ended; run that one first")
         schedule = {
             knob: [(int(step), float(value)) for step, value in one] for knob, one in values["schedule"].items()
         }
@@ -189,7 +189,7 @@ def _copy_measurements(folder: ComparisonFolder, spec: MemberRound, source: Memb
 
 
 def _set_controller(checkpoints: Path, controller: PlugSpec) -> None:
-    """Let checkpoints belong to a controller of the same class with other options, which a resumed run has."""
+    """Replace the options of the controller in checkpoints, so that a copy of the run can be resumed with others."""
     spec = controller_spec(catalog.build("controllers", controller.name, controller.options))
     for path in checkpoint.find(checkpoints):
         saved = checkpoint.read(path)

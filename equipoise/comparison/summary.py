@@ -13,6 +13,7 @@ import numpy as np
 from equipoise.comparison import aggregate
 from equipoise.comparison.aggregate import IntervalEstimate, ScoresBySetting
 from equipoise.comparison.plan import WELL_SET, ComparisonPlan
+from equipoise.comparison.population import member_count
 from equipoise.comparison.results import RunResult
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -166,6 +167,7 @@ def _summarise_arm(
     runs = [block[arm] for block in blocks]
     scores, baseline_cpu = _scores(blocks, arm), _baseline_cpu(blocks, plan.baseline)
     until = {run.name: _time_to_threshold(run, thresholds[run.setting]) for run in runs}
+    trained = member_count(plan) if plan.arms[arm].population in ("winner", "constants") else 1
     failed = group_by_setting(runs, lambda run: float(_has_failed(run, failure_scores)))
     return ArmSummary(
         name=arm,
@@ -175,7 +177,7 @@ def _summarise_arm(
         cpu_seconds=_mean(run.cpu for run in runs),
         cpu_ratio=_estimate(aggregate.estimate_geometric_mean, _cpu_ratios(blocks, arm, plan.baseline)),
         reached=sum(math.isfinite(share) for share, _ in until.values()),
-        steps_to_baseline=aggregate.estimate_median(group_by_setting(runs, lambda run: until[run.name][0])),
+        steps_to_baseline=aggregate.estimate_median(group_by_setting(runs, lambda run: trained * until[run.name][0])),
         cpu_to_baseline=aggregate.estimate_median(
             group_by_setting(runs, lambda run: _share(until[run.name][1], baseline_cpu.get(run.setting)))
         ),

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.model import AnyBatch, AnyMoment, Loss, Networks, Phase
-from equipoise.errors import SettingError
+from equipoise.errors import MemoryLimitError, SettingError
 from equipoise.experiment.assembly import assemble, select_device
 from equipoise.experiment.processes import one_share
 from equipoise.experiment.settings import Experiment, build_data, build_recipe, require
@@ -64,7 +64,7 @@ class _WeightCounter:
 
 
 def check_memory(experiment: Experiment) -> None:
-    """Raise SettingError if a completed experiment needs more memory than is available.
+    """Raise MemoryLimitError if a completed experiment needs more memory than is available.
 
     The networks are built without memory, on torch's device "meta". The activations of a large batch are counted in a
     step with a small one. Both are lower bounds: a run that passes can still be too large.
@@ -84,7 +84,7 @@ def check_memory(experiment: Experiment) -> None:
     if lower_bound > available:
         fitting = max(1, batch_size * available // (2 * lower_bound) // processes) * processes
         each = " on each device" if has_own_devices and processes > 1 else ""
-        raise SettingError(
+        raise MemoryLimitError(
             f"batch_size = {batch_size:,} needs at least {_gib(lower_bound)} of memory{each}, and {_gib(available)} "
             f"are available; reduce it: --batch-size {fitting}"
         )

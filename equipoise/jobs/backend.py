@@ -7,21 +7,43 @@ a call that was killed at any time can be repeated.
 import contextlib
 import errno
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from equipoise.errors import EquipoiseError, RunError
+from equipoise.errors import EquipoiseError, MemoryLimitError, RunError
+from equipoise.runs.folders import InterruptedWaitError
 
-FAILED, NO_SPACE, LOST, INTERRUPTED = 2, 74, 75, 130
-"""Exit codes of a call that reported an error, had no space to write, lost its claim, or was interrupted and saved."""
+FAILED, BLOCKED, NO_MEMORY, DRIVE_FAILED, NO_SPACE, LOST, INTERRUPTED = 2, 69, 70, 71, 74, 75, 130
+"""Exit codes of a call that reported an error, needs another that has failed, needs more memory than this machine has,
+could not reach its drive, had no space to write, lost its claim, or was interrupted and saved."""
+DRIVE_ERRORS = tuple(
+    getattr(errno, name)
+    for name in (
+        "EIO",
+        "ESTALE",
+        "ETIMEDOUT",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENOTCONN",
+        "EREMOTEIO",
+    )
+    if hasattr(errno, name)
+)
+"""Errors of a drive, often of its network, that say nothing about a call."""
 POLL_SECONDS = 0.1
 """Maximum time in seconds until an interruption is noticed."""
 
 
 class ClaimLostError(RunError):
     """Another process has taken over the job of this one, which must not write any more."""
+
+
+class BlockedError(RunError):
+    """A call needs the result of another one that has failed, or that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +68,9 @@ class RunningCall(Protocol):
 
     def terminate(self) -> None:
         """Ask the call to save and end."""
+
+    def kill(self) -> None:
+        """End the call without saving."""
 
     def join(self) -> float:
         """Wait until it has ended; return its CPU seconds, 0 if they are unknown."""
@@ -127,7 +152,8 @@ def execute_calls(
 ) -> Iterator[EndedCall]:
     """Execute calls until the source is empty; yield each one that has ended. Closing the iterator stops the others.
 
-    After an interruption no call is started, and those that run get one request to save and end.
+    After an interruption no call is started, and those that run get one request to save and end. KeyboardInterrupt
+    kills them.
     """
     running: dict[RunningCall, Call] = {}
     is_stopping = False
@@ -144,10 +170,22 @@ def execute_calls(
             if interrupted() and not is_stopping:
                 is_stopping = True
                 _terminate(running)
+    except KeyboardInterrupt:
+        _kill(running)
+        raise
     finally:
         _terminate(running)
-        for process in running:
-            process.join()
+        try:
+            for process in running:
+                process.join()
+        except KeyboardInterrupt:
+            _kill(running)
+            raise
+
+
+def _kill(processes: Iterable[RunningCall]) -> None:
+    for process in processes:
+        process.kill()
 
 
 def _terminate(processes: Iterable[RunningCall]) -> None:
@@ -163,24 +201,38 @@ def execute_call(call: Call, interrupted: Callable[[], bool]) -> int:
     """
     try:
         return 0 if call.function(*call.arguments, interrupted) else INTERRUPTED
-    except ClaimLostError as error:
-        print(error, file=sys.stderr)
-        return LOST
+    except InterruptedWaitError:
+        return INTERRUPTED
     except (EquipoiseError, OSError) as error:
-        if is_out_of_space(error):
-            with contextlib.suppress(OSError):
-                print(error, file=sys.stderr)
-            return NO_SPACE
-        if isinstance(error, OSError):
+        code = _exit_code(error)
+        if code is None:
             raise
-        print(error, file=sys.stderr)
-        return FAILED
+        with contextlib.suppress(OSError):
+            print(error, file=sys.stderr)
+        return code
+
+
+def _exit_code(error: EquipoiseError | OSError) -> int | None:
+    """Return the exit code of a call that raised an error; None for a defect."""
+    for kind, code in ((ClaimLostError, LOST), (BlockedError, BLOCKED), (MemoryLimitError, NO_MEMORY)):
+        if isinstance(error, kind):
+            return code
+    if is_out_of_space(error):
+        return NO_SPACE
+    if follows_from(error, DRIVE_ERRORS):
+        return DRIVE_FAILED
+    return None if isinstance(error, OSError) else FAILED
 
 
 def is_out_of_space(error: BaseException | None) -> bool:
     """Whether an error, or one that it follows from, says that a disk or a quota is full."""
+    return follows_from(error, (errno.ENOSPC, errno.EDQUOT))
+
+
+def follows_from(error: BaseException | None, numbers: Collection[int]) -> bool:
+    """Whether an error is, or follows from, an OSError with one of these numbers."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in numbers:
             return True
         error = error.__cause__
     return False

@@ -10,6 +10,8 @@ RESCAN_SECONDS = 30.0
 """Shortest time between two looks at a job that another process holds."""
 MAX_JUMPS = 8
 """How often a process that meets a claimed job jumps to a random place in the list, before it goes through all jobs."""
+LOOK_SECONDS = 5.0
+"""Shortest time between two looks at the files of a job that others wait for."""
 TRUST_SECONDS = 90.0
 """How long the claim of an ended job is trusted while the files of the job are not visible yet: NFS caches directories
 for up to 60 s. Afterwards the files decide: if they are missing, somebody has deleted them."""
@@ -39,6 +41,7 @@ class ClaimedQueue:
         self._position, self._random = 0, random.Random(start)
         self._ended: set[str] = set()
         self._next_look: dict[str, float] = {}
+        self._next_file_look: dict[str, float] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -76,9 +79,11 @@ class ClaimedQueue:
         return job in self._ended
 
     def is_ended(self, job: str) -> bool:
-        """Whether a job is done or has failed; looks at its files if they may have changed."""
-        if self._is_due(job) and self.has_ended(job):
-            self._ended.add(job)
+        """Whether a job is done or has failed; looks at its files every LOOK_SECONDS."""
+        if job not in self._ended and self.clock() >= self._next_file_look.get(job, -1e12):
+            self._next_file_look[job] = self.clock() + LOOK_SECONDS
+            if self.has_ended(job):
+                self._ended.add(job)
         return job in self._ended
 
     def _is_due(self, job: str) -> bool:

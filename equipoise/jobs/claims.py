@@ -22,8 +22,12 @@ from equipoise.jobs.backend import ClaimLostError
 from equipoise.jobs.identity import ProcessIdentity, identity_from_json
 
 LEASE_SECONDS = 300.0
-"""Time without a change after which a claim is lost. File attributes are cached for up to 60 s on NFS."""
+"""Time without a change after which a claim is lost, if a second look finds it unchanged, too: the first one may come
+at the end of an outage of the drive, before the holder could touch the claim. File attributes are cached for up to 60 s
+on NFS."""
 TOUCH_SECONDS = 30.0
+SECOND_LOOK_SECONDS = 10.0
+"""Shortest time between the two looks at which a claim is older than its lease."""
 CHECK_SECONDS = 1.0
 """Shortest time between two looks at one's own claim."""
 MAX_LOST = 20
@@ -64,7 +68,8 @@ class ClaimFiles(Protocol):
 class ClaimRecord:
     """The last claim of a job. `holder`: None if the file is incomplete.
 
-    `lost`: how many before it were lost with their process. `kills`: how many ended because the job was killed.
+    `lost`: number of earlier claims whose process vanished. `kills`: number of earlier claims that were given back,
+    because a signal killed the process of the job, or because it could not reach the drive.
     """
 
     number: int
@@ -104,13 +109,13 @@ class JobClaim:
     def alive(self, interrupted: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         """Touch the claim regularly in the context; yield `interrupted`, which raises ClaimLostError if it is lost."""
         stop = Event()
-        checked = time.monotonic()
+        checked = clock_with_sleep()
 
         def check() -> bool:
             nonlocal checked
-            if time.monotonic() - checked >= CHECK_SECONDS:
+            if clock_with_sleep() - checked >= CHECK_SECONDS:
                 self.check()
-                checked = time.monotonic()
+                checked = clock_with_sleep()
             return interrupted()
 
         thread = Thread(target=self._touch_until, args=(stop,), daemon=True)
@@ -122,8 +127,12 @@ class JobClaim:
             thread.join()
 
     def check(self) -> None:
-        """Raise ClaimLostError if another process has taken over the job."""
-        if not self.is_current:
+        """Raise ClaimLostError if another process has taken over the job; unknown if the drive cannot be reached."""
+        try:
+            is_current = self.is_current
+        except OSError:
+            return
+        if not is_current:
             raise ClaimLostError(
                 f"{self.job} was taken over by another process, because this one did not respond for "
                 f"{LEASE_SECONDS:.0f} s; nothing more is written here"
@@ -139,10 +148,14 @@ class JobClaim:
 
 @dataclass(slots=True)
 class _Watched:
-    """A file as it was first seen: its version, and the time on the clock of this process."""
+    """A file as it was first seen: its version, and the time on the clock of this process.
+
+    `overdue`: time of the first look at which it was unchanged for longer than the lease.
+    """
 
     version: tuple[int, int]
     since: float
+    overdue: float | None = None
 
 
 @dataclass(slots=True)
@@ -201,15 +214,27 @@ class ClaimFolder:
         return now - seen.since
 
     def _is_lost(self, job: str, record: ClaimRecord) -> bool:
+        if record.holder is not None and record.holder.token == self.holder.token:
+            return False  # a child of this process holds it
         if record.holder is not None and record.holder.has_ended:
             return True
-        return self.unchanged_for(job, record) >= self.lease
+        if self.unchanged_for(job, record) < self.lease:
+            return False
+        watched, now = self._watched[job], self.clock()
+        watched.overdue = now if watched.overdue is None else watched.overdue
+        return now - watched.overdue >= SECOND_LOOK_SECONDS
 
     def _create(self, job: str, number: int, lost: int, kills: int) -> JobClaim | None:
         content = _encode("held", self.holder, lost, kills)
         if not self.files.create(claim_name(job, number), content):
             return None
         return JobClaim(self.files, job, number, self.holder, lost, kills)
+
+
+def clock_with_sleep() -> float:
+    """Return seconds that never go back and that count while the computer sleeps, where the system has such a clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def claim_name(job: str, number: int) -> str:

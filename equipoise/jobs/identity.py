@@ -53,7 +53,7 @@ class ProcessIdentity:
             return True
         except OSError:
             return False
-        return _start_time(self.pid) != self.started
+        return _start_time(self.pid) != self.started  # of another process, or "" of one that nobody has waited for
 
     def __str__(self) -> str:
         return f"{self.host} (process {self.pid})"
@@ -78,7 +78,7 @@ def identity_from_json(values: Mapping[str, object]) -> ProcessIdentity:
 
 @cache
 def _machine() -> str:
-    """Return what no other machine, boot or container has in common with this one."""
+    """Return an identifier that is unique to this machine, boot and container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -87,8 +87,10 @@ def _machine() -> str:
 
 
 def _start_time(pid: int) -> str:
+    """Return when a process started, as the kernel reports it; "" if that is unknown, or it has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return status.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before may contain anything
+    fields = status.rpartition(")")[2].split()  # from field 3 of proc(5) on; the name before may contain anything
+    return "" if fields[0] in "ZX" else fields[19]

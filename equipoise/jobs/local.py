@@ -54,6 +54,12 @@ class LocalProcess:
         else:
             self.process.terminate()
 
+    def kill(self) -> None:
+        """End the process without saving."""
+        if self.exit_code is None and self.process.pid is not None:
+            with suppress(OSError):
+                os.kill(self.process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
     def join(self) -> float:
         """Wait until the process has ended; return its CPU seconds, 0 if it was killed."""
         while self.exit_code is None:

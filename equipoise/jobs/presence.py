@@ -6,7 +6,7 @@ FOLDER/TOKEN.json       a process, touched every half minute while it works; del
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import Literal
 
 from equipoise.errors import RunError, unwritable
-from equipoise.jobs.claims import LEASE_SECONDS, TOUCH_SECONDS
+from equipoise.jobs.claims import LEASE_SECONDS, TOUCH_SECONDS, clock_with_sleep
 from equipoise.jobs.identity import ProcessIdentity, identity_from_json
 from equipoise.runs.artifacts import write_text
 from equipoise.runs.folders import BUSY
@@ -31,10 +31,12 @@ class ProcessPresence:
 
 
 @contextmanager
-def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: Path) -> Iterator[None]:
+def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: Path) -> Iterator[Callable[[], None]]:
     """Context manager that registers this process in a folder while it works there.
 
-    Raises RunError, naming `owner`, if this process or another one must work on it alone, and there are others.
+    Raises RunError, naming `owner`, if this process or another one must work on it alone, and there are others. Yields
+    a function that checks this again, at most every TOUCH_SECONDS: if this computer has slept for longer than
+    LEASE_SECONDS, others may have begun.
     """
     path = folder / f"{process.token}.json"
     try:
@@ -42,12 +44,20 @@ def present(folder: Path, process: ProcessIdentity, mode: PresenceMode, owner: P
         write_text(path, json.dumps({"mode": mode, **process.to_json()}) + "\n")
     except OSError as error:
         raise RunError(unwritable(owner, error, has_out=True)) from error
-    stop = Event()
+    stop, checked = Event(), clock_with_sleep()
+
+    def check() -> None:
+        nonlocal checked
+        if clock_with_sleep() - checked >= TOUCH_SECONDS:
+            checked = clock_with_sleep()
+            with contextlib.suppress(OSError):  # the drive is not reachable
+                _check_others(folder, path, mode, owner)
+
     thread = Thread(target=_touch_until, args=(path, stop), daemon=True)
     try:
         _check_others(folder, path, mode, owner)
         thread.start()
-        yield
+        yield check
     finally:
         stop.set()
         with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ is limited to its share here. A call runs in the process of its task, because ch
 import contextlib
 import importlib
 import os
+import socket
 import sys
 import time
 import traceback
@@ -26,6 +27,10 @@ RETRIES = 3
 """How often a call is repeated after its process or machine has died."""
 STOP_SECONDS = 1.0
 """How often a call looks for a request to stop."""
+CONNECT_SECONDS = 10.0
+"""How long a cluster is tried; Ray itself tries for many minutes."""
+REASON_LENGTH = 300
+"""Most characters of Ray's own reason in a message."""
 OBJECT_STORE_BYTES = 100_000_000
 """Shared memory of an instance on this machine; calls have small arguments and no results."""
 T = TypeVar("T")
@@ -50,6 +55,11 @@ class RayTask:
         with contextlib.suppress(OSError):
             stop_file(self.call).touch()
 
+    def kill(self) -> None:
+        """End the call without saving."""
+        with contextlib.suppress(Exception):  # Ray raises many kinds
+            self.ray.cancel(self.reference, force=True)
+
     def join(self) -> float:
         """Wait until the call has ended; return its CPU seconds, 0 if they are unknown."""
         return self._result[1]
@@ -61,7 +71,8 @@ class RayTask:
         except self.ray.exceptions.RayTaskError as error:  # raised outside the call, so not repeated
             return self._fail(str(error).strip().splitlines()[-1])
         except self.ray.exceptions.RayError as error:
-            return self._fail(f"{type(error).__name__}: Ray has given up this job after {RETRIES} retries")
+            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            return self._fail(f"Ray has given up this job after {RETRIES} retries: {type(error).__name__}: {reason}")
         return int(code), float(cpu)
 
     def _fail(self, reason: str) -> tuple[int, float]:
@@ -152,14 +163,18 @@ def connect_ray(address: str | None, slots: int | None, gpus: float = 0.0) -> Ra
         options["address"] = address
     else:
         cores = slots or os.cpu_count() or 1
-        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "num_cpus": cores}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": cores}
+        options["object_store_memory"] = OBJECT_STORE_BYTES
+    place = f"the Ray cluster at {address}" if address else "Ray on this machine"
     try:
+        if address:
+            _check_reachable(address)
         ray.init(**options)
     except Exception as error:  # Ray raises many kinds, also Exception itself
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:REASON_LENGTH]
         remedy = "start it with: ray start --head; or use --on ray alone, which starts one on this machine"
-        place = address or "this machine"
-        raise RunError(f"the Ray cluster at {place} cannot be reached: {reason}; {remedy}") from error
+        remedy = remedy if address else "see the logs in /tmp/ray/session_latest/logs, or omit --on ray"
+        raise RunError(f"{place} cannot be reached: {reason}; {remedy}") from error
     resources = ray.cluster_resources()
     available = float(resources.get("GPU", 0.0))
     if gpus > available:
@@ -167,6 +182,13 @@ def connect_ray(address: str | None, slots: int | None, gpus: float = 0.0) -> Ra
         raise SettingError(f"--gpus-per-run {gpus:g}, but the Ray cluster has {available:g} GPUs; omit it or add nodes")
     most = int(available / gpus + 1e-9) if gpus else int(resources.get("CPU", 1))
     return RayBackend(ray, slots or max(1, most), gpus)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nobody listens at HOST:PORT, which may begin with ray://; other addresses are not checked."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def stop_file(call: Call) -> Path:

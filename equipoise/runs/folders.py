@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -148,23 +148,37 @@ def _is_held_elsewhere(lock: Path) -> bool:
     return False
 
 
+class InterruptedWaitError(RunError):
+    """A wait for the lock of another process was interrupted."""
+
+
 @contextmanager
 def hold(
-    path: Path, remedy: str, *, owner: Path | None = None, wait: bool = False, has_out: bool = False
+    path: Path,
+    remedy: str,
+    *,
+    owner: Path | None = None,
+    wait_until: Callable[[], bool] | None = None,
+    has_out: bool = False,
 ) -> Iterator[None]:
     """Hold the lock of a file for this process; creates the folder around it if necessary.
 
-    `wait`: wait for another process instead of raising. Raises RunError, naming `owner` (default: `path`)
-    and `remedy`, if another process holds the lock, or if the lock file cannot be created. `has_out`: whether the
-    command can write to another folder.
+    `wait_until`: wait for another process, instead of raising, until this returns True, which raises
+    InterruptedWaitError. Raises RunError, naming `owner` (default: `path`) and `remedy`, if another process holds the
+    lock, or if the lock file cannot be created. `has_out`: whether the command can write to another folder.
     """
     # Without `fallback_to_soft`: a file in place of a lock would outlast a process that was killed on another machine.
-    lock = FileLock(lock_of(path), timeout=-1 if wait else TIMEOUT, fallback_to_soft=False)
+    lock, problem = (
+        FileLock(lock_of(path), timeout=TIMEOUT, fallback_to_soft=False),
+        f"{owner or path} is in use by another process; {remedy}",
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(f"{owner or path} is in use by another process; {remedy}") from error
+        while not _acquire(lock):
+            if wait_until is None:
+                raise RunError(problem)
+            if wait_until():
+                raise InterruptedWaitError(problem)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise RunError(unwritable(path.parent, error, has_out=has_out)) from error
@@ -172,3 +186,12 @@ def hold(
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock) -> bool:
+    """Try to acquire a lock for its timeout; return whether it was free."""
+    try:
+        lock.acquire()
+    except Timeout:
+        return False
+    return True

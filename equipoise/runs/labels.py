@@ -89,7 +89,7 @@ def append_label(run: Path, label: Label) -> Label:
     else:
         timed = MarkLabel(label.sample, label.step, label.answer, round(time.time(), 3))
     try:
-        with hold(path, "try again", wait=True), path.open("ab+") as file:
+        with hold(path, "try again", wait_until=lambda: False), path.open("ab+") as file:
             _remove_partial_line(file.fileno(), path)
             file.write(f"{json.dumps(_to_json(timed))}\n".encode())
     except OSError as error:

@@ -24,7 +24,7 @@ from equipoise.comparison.plan_files import load_plan
 from equipoise.comparison.plan_runs import RunSpec, TaskSetting
 from equipoise.comparison.results import RunResult
 from equipoise.errors import RunError
-from equipoise.jobs.backend import INTERRUPTED, Call, RunningCall
+from equipoise.jobs.backend import BLOCKED, INTERRUPTED, NO_SPACE, Call, RunningCall
 from equipoise.jobs.local import LocalBackend, LocalProcess
 
 PLAN = """\
@@ -180,6 +180,7 @@ class FakeProcess:
     code_when_terminated = INTERRUPTED
 
     def __init__(self, name: str, code: int) -> None:
+        self.name = name
         self.code, self.polls, self.terminated, self.ended = code, 0, False, False
         FakeProcess.started.append(name)
         FakeProcess.running += 1
@@ -269,6 +270,58 @@ def test_interrupted_jobs_are_terminated_and_not_failed(
     next(iterator), next(iterator)
     iterator.close()
     assert fake_processes.running == 0, "closing the iterator stops the jobs"
+
+
+def test_another_version_does_not_continue_a_comparison(
+    working_directory: Path, capsys: pytest.CaptureFixture[str], fake_processes: type[FakeProcess]
+) -> None:
+    Path("plan.toml").write_text(
+        PLAN.replace("mylab.custom", "annealed").replace(', failure = "error"', "").replace(', failure = "kill"', "")
+    )
+    folder = create_folder(load_plan(Path("plan.toml")), Path("out"))
+    record = json.loads((folder.path / "plan.json").read_text())
+    record["versions"]["torch"] = "1.0"
+    write_json(folder.path / "plan.json", record)
+    args = ["compare", "plan.toml", "--out", "out", "--quiet"]
+    assert cli.run(args) == 0, "these processes do nothing"
+    assert "instead of 1.0, with which the comparison was started" in capsys.readouterr().err
+    record["versions"]["equipoise"] = "0.0.1"
+    write_json(folder.path / "plan.json", record)
+    assert cli.run(args) == 2
+    assert "out was started with equipoise 0.0.1, but" in capsys.readouterr().err
+
+
+def test_a_job_that_a_signal_from_elsewhere_stops_is_continued(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice; then it has failed, instead of being left out."""
+    is_stopped = property(lambda self: self.name == last, lambda self, value: None)
+    monkeypatch.setattr(FakeProcess, "terminated", is_stopped, raising=False)
+    last = plan_runs.compared_runs(tiny)[-1].name
+    events = list(execute_jobs(tiny, create_folder(tiny, tmp_path / "out"), LocalBackend(1)))
+    assert fake_processes.started.count(last) == jobs.MAX_STOPS
+    assert (events[-1].done, events[-1].error) == (8, "the process ended with exit code 130 and without output")
+
+
+def test_a_full_disk_stops_a_comparison(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProcess, "exit_code", property(lambda self: NO_SPACE))
+    folder = create_folder(tiny, tmp_path / "out")
+    with pytest.raises(RunError, match=r"no space left on .*; anchors\.ring was given back; free some space"):
+        list(execute_jobs(tiny, folder, LocalBackend(1)))
+    assert not list(folder.path.glob("failed/*"))
+
+
+def test_a_job_without_the_one_that_it_needs_has_not_failed_itself(
+    tiny: ComparisonPlan, tmp_path: Path, fake_processes: type[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = plan_runs.compared_runs(tiny)[-1].name
+    monkeypatch.setattr(FakeProcess, "exit_code", property(lambda self: BLOCKED if self.name == last else 0))
+    folder = create_folder(tiny, tmp_path / "out")
+    events = list(execute_jobs(tiny, folder, LocalBackend(1)))
+    assert (events[-1].done, events[-1].error is not None) == (8, True)
+    assert not list(folder.path.glob("failed/*"))
 
 
 def test_second_execution_of_a_comparison_is_refused(

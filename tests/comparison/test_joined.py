@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from equipoise.cli import main as cli
-from equipoise.comparison import jobs, machines
+from equipoise.comparison import job_calls, jobs, machines
 from equipoise.comparison.execution import AnchorsJob, Job, RunJob
 from equipoise.comparison.folder import ComparisonFolder, create_or_open, write_json
-from equipoise.comparison.job_calls import execute_when_free
+from equipoise.comparison.job_calls import execute_when_free, record_end
 from equipoise.comparison.joined import join_jobs, write_once
 from equipoise.comparison.machines import check_machine, describe_machines, record_machine, this_machine
 from equipoise.comparison.plan import Arm, ComparisonPlan
-from equipoise.errors import RunError
+from equipoise.errors import MemoryLimitError, RunError
 from equipoise.jobs import claims as claims_module
-from equipoise.jobs.backend import AnnouncedBackend, Call, RunningCall, execute_call
+from equipoise.jobs.backend import AnnouncedBackend, BlockedError, Call, RunningCall, execute_call
 from equipoise.jobs.claim_files import DriveFiles
-from equipoise.jobs.claims import ClaimFolder
+from equipoise.jobs.claims import ClaimFolder, JobClaim
 from equipoise.jobs.identity import this_process
 
 EXECUTED: list[str] = []
@@ -43,6 +43,8 @@ class EndedCallInThisProcess:
 
     def terminate(self) -> None:
         pass
+
+    kill = terminate
 
     def join(self) -> float:
         return 0.5
@@ -156,6 +158,75 @@ def test_a_job_whose_process_is_killed_is_tried_again_and_fails_in_the_end(
     assert (last.done, list(jobs.list_failures(tiny, folder))) == (8, [name])
 
 
+def test_an_error_of_a_drive_is_tried_again(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute, name, errors = job_calls.execute_job, names(tiny)[-1], [errno.EHOSTDOWN, errno.ESTALE]
+
+    def execute_on_drive(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
+        if job.name == name and errors:
+            number = errors.pop()
+            raise OSError(number, os.strerror(number))
+        return execute(folder, job, interrupted)
+
+    monkeypatch.setattr("equipoise.comparison.job_calls.execute_job", execute_on_drive)
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+    assert not errors
+    assert not jobs.list_failures(tiny, folder)
+
+
+@pytest.mark.parametrize("error", [MemoryLimitError("needs 900 GiB"), BlockedError("needs the run a")])
+def test_a_job_that_is_impossible_here_has_not_failed(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Another machine may have the memory, and the other job may be done later."""
+    execute, name = job_calls.execute_job, names(tiny)[-1]
+
+    def refuse(folder: ComparisonFolder, job: Job, interrupted: Callable[[], bool]) -> bool:
+        if job.name == name:
+            raise error
+        return execute(folder, job, interrupted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("equipoise.comparison.job_calls.execute_job", refuse)
+        events = list(join_jobs(tiny, folder, InThisProcess()))
+    assert [one.error for one in events if one.job and one.job.name == name] == [f"output of {name}"]
+    assert events[-1].done == 8
+    assert not list(folder.path.glob("failed/*"))
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+
+
+def test_a_process_that_lost_its_job_cannot_fail_it(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    """It may fail because the process that took over replaced its files."""
+    name, locks = names(tiny)[-1], DriveFiles(folder.path / "locks")
+
+    class Robbed(InThisProcess):
+        def start(self, call: Call) -> EndedCallInThisProcess:
+            if call.name == name:
+                claim = ClaimFolder(locks, this_process()).read(name)
+                holder = dataclasses.replace(this_process(), machine="another")
+                assert locks.create(f"{name}.claim-{claim.number + 1}", locks.read(f"{name}.claim")[0])
+                JobClaim(locks, name, claim.number + 1, holder).end("held")
+            return super().start(call)
+
+    process = join_jobs(tiny, folder, Robbed(codes={name: 1}))
+    for _ in range(9):
+        next(process)
+    process.close()
+    assert not list(folder.path.glob("failed/*"))
+
+
+def test_files_of_a_job_that_is_done_count_more_than_a_failure(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+    take_turns(join_jobs(tiny, folder, InThisProcess()))
+    name = names(tiny)[-1]
+    folder.failed(name).parent.mkdir()
+    folder.failed(name).write_text("an error\n")
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+    assert jobs.list_failures(tiny, folder) == {}
+    record_end(folder, name, 0)
+    assert not folder.failed(name).exists()
+
+
 def test_lost_claims_do_not_count_as_kills(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
     """Machines that vanish say nothing about a job, and a job may be killed twice before it has failed."""
     name, locks = names(tiny)[-1], folder.path / "locks"
@@ -183,15 +254,19 @@ def test_progress_begins_with_what_is_done(tiny: ComparisonPlan, folder: Compari
     assert first.done == first.total > 0
 
 
-def test_a_refused_process_leaves_no_trace_of_its_machine(tiny: ComparisonPlan, folder: ComparisonFolder) -> None:
+def test_a_refused_process_leaves_no_trace_of_its_machine(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = jobs.execute_jobs(tiny, folder, InThisProcess())
     next(alone)
+    other = machines.MachineFacts("far", "another processor", {})
+    monkeypatch.setattr(machines, "this_machine", lambda: other)
     with pytest.raises(RunError, match="without --join"):
         next(join_jobs(tiny, folder, InThisProcess()))
-    assert not list(folder.path.glob("machines/*"))
+    assert other not in machines.read_machines(folder)
     alone.close()
     next(join_jobs(tiny, folder, InThisProcess()))
-    assert len(list(folder.path.glob("machines/*"))) == 1
+    assert other in machines.read_machines(folder)
 
 
 def test_a_job_that_takes_down_its_machines_fails_and_the_others_go_on(

@@ -10,7 +10,7 @@ import pytest
 
 from equipoise.comparison import aggregate, conclusions, tables
 from equipoise.comparison.folder import TunedArm
-from equipoise.comparison.plan import Arm, ComparisonPlan
+from equipoise.comparison.plan import Arm, ComparisonPlan, PopulationPlan
 from equipoise.comparison.results import RunResult
 from equipoise.comparison.summary import ComparisonSummary, complete_blocks, summarise
 
@@ -174,6 +174,13 @@ def test_steps_and_cpu_time_to_the_final_score_of_the_baseline(plan: ComparisonP
         in conclusions.describe_efficiency(result)
     )
     assert "new takes 2.00 times that." in conclusions.describe_efficiency(result)
+
+
+def test_a_population_is_charged_with_the_steps_of_all_members(plan: ComparisonPlan, row: Made) -> None:
+    rows = [row("base", seed, 0.33) for seed in range(8)] + [row("new", seed, 0.66) for seed in range(8)]
+    arms = {"base": Arm(), "new": Arm(population="winner")}
+    members = dataclasses.replace(plan, arms=arms, population=PopulationPlan(members=4, search={}))
+    assert summary(members, rows).arm("new").steps_to_baseline.value == 4 * 0.5
 
 
 def test_unreached_score_is_infinite(plan: ComparisonPlan, row: Made) -> None:

@@ -87,6 +87,8 @@ def test_a_lost_job_is_taken_over_after_the_lease(queue, clock) -> None:
     assert [second.take().job, second.take().job] == ["b", "c"]
     assert second.take() is None, "seen for the first time"
     clock.seconds += LEASE_SECONDS
+    assert second.take() is None, "the drive may just have come back"
+    clock.seconds += RESCAN_SECONDS
     assert second.take().job == "a"
     assert not lost.is_current
 

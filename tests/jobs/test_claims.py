@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -15,7 +16,7 @@ from equipoise.errors import RunError
 from equipoise.jobs import claims as module
 from equipoise.jobs.backend import ClaimLostError
 from equipoise.jobs.claim_files import DriveFiles
-from equipoise.jobs.claims import LEASE_SECONDS, MAX_LOST, ClaimFolder, claim_name
+from equipoise.jobs.claims import LEASE_SECONDS, MAX_LOST, SECOND_LOOK_SECONDS, ClaimFolder, JobClaim, claim_name
 from equipoise.jobs.identity import identity_from_json, this_process
 
 
@@ -45,6 +46,8 @@ def test_a_claim_is_lost_only_if_it_was_seen_unchanged_for_the_whole_lease(proce
     clock.seconds += LEASE_SECONDS - 1
     assert second.take("job") is None
     clock.seconds += 1
+    assert second.take("job") is None, "the drive may just have come back, and the holder with it"
+    clock.seconds += SECOND_LOOK_SECONDS
     taken = second.take("job")
     assert (taken.number, taken.lost) == (1, 1)
     assert not claim.is_current
@@ -52,11 +55,60 @@ def test_a_claim_is_lost_only_if_it_was_seen_unchanged_for_the_whole_lease(proce
         claim.check()
 
 
+def test_a_holder_that_comes_back_with_its_drive_keeps_its_claim(process, clock) -> None:
+    first, second = process("a"), process("b")
+    claim = first.take("job")
+    assert second.take("job") is None
+    clock.seconds += 10 * LEASE_SECONDS
+    assert second.take("job") is None, "the first look after the outage"
+    claim.touch()
+    clock.seconds += LEASE_SECONDS
+    assert second.take("job") is None
+    assert claim.is_current
+
+
+def test_a_process_does_not_take_over_the_claim_of_its_own_child(process, clock) -> None:
+    """The child may stand still, stopped or without memory, while its parent lives."""
+    first = process("a")
+    assert first.take("job") is not None
+    for _ in range(3):
+        clock.seconds += LEASE_SECONDS
+        assert first.take("job") is None
+
+
+def test_a_drive_that_cannot_be_reached_does_not_end_a_job(process) -> None:
+    class Unreachable(DriveFiles):
+        def read(self, name: str) -> tuple[bytes, int] | None:
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+
+    claim = process("a").take("job")
+    dataclasses.replace(claim, files=Unreachable(Path("gone"))).check()
+
+
+def test_a_process_that_nobody_has_waited_for_has_ended(tmp_path: Path) -> None:
+    """As in a container without an init process."""
+    script = f"import sys; sys.path[:0] = {sys.path!r}; from equipoise.jobs.identity import this_process; "
+    script += "import json; print(json.dumps(this_process().to_json()), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        identity = identity_from_json(json.loads(child.stdout.readline()))
+        assert not identity.has_ended
+        child.stdin.write("\n")
+        child.stdin.flush()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and remains in the table of processes
+        assert identity.has_ended
+
+
 def test_of_two_that_take_over_one_wins(process, clock) -> None:
     holder, others = process("a"), [process("b"), process("c")]
     holder.take("job")
     assert [one.take("job") for one in others] == [None, None]
     clock.seconds += LEASE_SECONDS
+    assert [one.take("job") for one in others] == [None, None]
+    clock.seconds += SECOND_LOOK_SECONDS
     assert [one.take("job") is not None for one in others] == [True, False]
     clock.seconds += LEASE_SECONDS - 1
     assert others[1].take("job") is None, "the new claim has its own lease"
@@ -67,6 +119,8 @@ def test_a_revived_holder_cannot_revive_its_claim(process, clock) -> None:
     lost = first.take("job")
     second.take("job")
     clock.seconds += LEASE_SECONDS
+    second.take("job")
+    clock.seconds += SECOND_LOOK_SECONDS
     taken = second.take("job")
     lost.touch()
     lost.end("free")
@@ -75,16 +129,11 @@ def test_a_revived_holder_cannot_revive_its_claim(process, clock) -> None:
 
 
 def test_a_job_that_takes_down_its_machines_is_given_up(process, clock) -> None:
-    observer = process("observer")
+    process("victim").take("job")
     for number in range(MAX_LOST):
-        assert process(f"victim {number}").take("job") is not None or number
-        observer.take("job")
-        clock.seconds += LEASE_SECONDS
-        assert observer.take("job") is not None
-    observer.take("job")
-    clock.seconds += LEASE_SECONDS
+        assert take_after_lease(process(f"victim {number}"), clock) is not None
     with pytest.raises(RunError, match=f"job was given up, because its process was lost {MAX_LOST + 1} times"):
-        observer.take("job")
+        take_after_lease(process("observer"), clock)
 
 
 def test_a_claim_of_a_process_that_ended_on_this_machine_is_free_at_once(tmp_path: Path) -> None:
@@ -104,10 +153,7 @@ def test_a_claim_of_a_process_that_ended_on_this_machine_is_free_at_once(tmp_pat
 
 def test_an_incomplete_claim_belongs_to_somebody_until_its_lease_ends(process, files, clock) -> None:
     files.create(claim_name("job", 0), b'{"state": "he')
-    one = process("a")
-    assert one.take("job") is None
-    clock.seconds += LEASE_SECONDS
-    assert one.take("job") is not None
+    assert take_after_lease(process("a"), clock) is not None
 
 
 def test_a_process_number_that_is_used_again_is_another_process() -> None:
@@ -186,6 +232,14 @@ def test_a_link_that_nfs_has_made_twice_is_a_claim(tmp_path: Path, monkeypatch: 
     assert files.create("x", b"1")
     assert not files.create("x", b"2")
     assert files.read("x")[0] == b"1"
+
+
+def take_after_lease(process, clock) -> JobClaim | None:
+    """Take a job that another process holds and has not touched for the whole lease."""
+    for seconds in (LEASE_SECONDS, SECOND_LOOK_SECONDS):
+        assert process.take("job") is None
+        clock.seconds += seconds
+    return process.take("job")
 
 
 def raise_error(number: int) -> Callable[..., None]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import socket
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -91,6 +92,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setitem(sys.modules, "ray.util", ModuleType("ray.util"))
     monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: socket.socket())
     monkeypatch.setattr("equipoise.jobs.ray_backend.STOP_SECONDS", 0.0)
     return module
 
@@ -159,7 +161,7 @@ def test_a_task_that_ray_gives_up_has_failed(ray: FakeRay, tmp_path: Path) -> No
     call = Call("job", write, (tmp_path / "result",), tmp_path / "x.log")
     (ended,) = execute_calls(connect_ray(None, None), CallList([call]))
     assert (ended.code, ended.cpu) == (1, 0.0)
-    assert "RayError: Ray has given up this job after 3 retries" in call.output.read_text()
+    assert "Ray has given up this job after 3 retries: RayError: first line ModuleNotFound" in call.output.read_text()
 
 
 def test_the_reason_of_a_task_that_could_not_begin_is_its_last_line(
@@ -186,7 +188,7 @@ def test_resources_of_a_task(ray: FakeRay, tmp_path: Path) -> None:
     backend.start(Call("job", write, (tmp_path / "result",), tmp_path / "x.log"))
     assert ray.options == [{"num_cpus": 1, "num_gpus": 0.25, "max_retries": 3}]
     assert connect_ray(None, None).slots == 4
-    assert "address" not in ray.init_options
+    assert ray.init_options["address"] == "local", "not a cluster that happens to run on this machine"
     assert connect_ray(None, 3).slots == 3
     backend.close()
     assert ray.is_shut_down
@@ -217,6 +219,22 @@ def test_a_cluster_that_cannot_be_reached(ray: FakeRay) -> None:
     )
     with pytest.raises(RunError, match=message):
         connect_ray("host:1", None)
+    with pytest.raises(RunError, match=r"^Ray on this machine cannot be reached: Could not find any running Ray"):
+        connect_ray(None, None)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_reported_at_once(
+    ray: FakeRay, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """Ray itself tries for a quarter of an hour."""
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RunError, match=rf"{scheme}127\.0\.0\.1:{port} cannot be reached: .*refused; start it with"):
+        connect_ray(f"{scheme}127.0.0.1:{port}", None)
+    assert ray.init_options == {}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

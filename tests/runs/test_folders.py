@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from equipoise.errors import RunError
-from equipoise.runs.folders import create_run, hold, is_lock, next_free_folder
+from equipoise.runs.folders import InterruptedWaitError, create_run, hold, is_lock, lock_of, next_free_folder
 from equipoise.runs.log import Log
 from equipoise.runs.run import Run, find_runs
 
@@ -101,6 +102,21 @@ def test_lock_excludes_other_processes_and_ends_with_its_process(tmp_path: Path)
         process.wait()
     with hold(path, "stop it"):
         assert [is_lock(each) for each in path.parent.iterdir()] == [True]
+
+
+def test_a_wait_for_a_lock_can_be_interrupted(tmp_path: Path) -> None:
+    looks = []
+
+    def interrupted() -> bool:
+        looks.append(len(looks))
+        return len(looks) == 2
+
+    other = FileLock(lock_of(tmp_path / "job"))
+    with other, pytest.raises(InterruptedWaitError), hold(tmp_path / "job", "wait", wait_until=interrupted):
+        raise AssertionError("both hold it")
+    assert looks == [0, 1]
+    with hold(tmp_path / "job", "wait", wait_until=interrupted):
+        pass
 
 
 def test_leftover_lock_does_not_occupy_a_folder(tmp_path: Path) -> None:

@@ -123,24 +123,23 @@ def _backend(args: argparse.Namespace, folder: "ComparisonFolder") -> "Iterator[
 
     backend, _, address = (args.on or "local").partition("=")
     if backend == "local":
-        if args.join:
-            _print_notes(machines.check_machine(folder, machines.this_machine()), args)
+        _print_notes(machines.check_machine(folder, machines.this_machine()))
         yield LocalBackend(args.processes or os.cpu_count() or 1, PRELOADED_MODULES)
         return
     from equipoise.jobs.ray_backend import connect_ray
 
     cluster = connect_ray(address or None, args.processes, args.gpus_per_run or 0.0)
     try:
-        _print_notes(remote.check_nodes(cluster, folder), args)
+        _print_notes(remote.check_nodes(cluster, folder))
         yield cluster
     finally:
         cluster.close()
 
 
-def _print_notes(notes: Sequence[str], args: argparse.Namespace) -> None:
-    if verbosity_of(args) is not Verbosity.QUIET:
-        for note in notes:
-            print(f"note: {printable(note)}", file=sys.stderr)
+def _print_notes(notes: Sequence[str]) -> None:
+    """Print notes, also with --quiet: tasks of a cluster are started with it, and runs may be wasted."""
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", backend: "Backend", args: argparse.Namespace) -> int:
@@ -161,7 +160,7 @@ def _execute(plan: "ComparisonPlan", folder: "ComparisonFolder", backend: "Backe
                 failed[last.job.name] = last.error
         is_stopped = interrupted() and last.done < last.total
     if args.join:
-        failed = list_failures(plan, folder)
+        failed |= list_failures(plan, folder)
         write_once(folder, "report", lambda: page.write_report(folder), interrupted)
     else:
         page.write_report(folder)
@@ -195,7 +194,7 @@ def _print_end(
     if is_stopped:
         lines.append("stopped; everything is saved. To continue, run the same command again")
     print_result(args.json, result, "\n".join(lines))
-    return INTERRUPTED if is_stopped else UNHEALTHY if failed else 0
+    return INTERRUPTED if is_stopped else UNHEALTHY if failed or last.done < last.total else 0
 
 
 def _print_begin(job: str | None) -> None:
