@@ -157,7 +157,7 @@ while not queue.is_empty:
         (folder / "twice" / claim.job).touch()
     own.unlink()
     claim.end("done")
-    queue.end(claim.job)
+    queue.mark_ended(claim.job)
 """
 
 

@@ -162,7 +162,7 @@ class Simulation:
         self.done.add(process.claim.job)
         self.times_done[process.claim.job] += 1
         process.claim.end("done")
-        process.queue.end(process.claim.job)
+        process.queue.mark_ended(process.claim.job)
         self.files.living.discard(f"{process.claim.job}.claim")
         self.look(number, process)
 

@@ -146,7 +146,7 @@ class _ClaimedJobs:
             self.folder.output(error.job).write_text(f"{error}\n")
             record_end(self.folder, error.job, LOST)
             self.failed.add(error.job)
-            self.queue.end(error.job)
+            self.queue.mark_ended(error.job)
             return self.take()
         if claim is None:
             return None
@@ -174,7 +174,7 @@ class _ClaimedJobs:
         claim.end("done" if error is None else "failed" if is_possible else "free")
         if error is not None:
             self.failed.add(name)
-        self.queue.end(name)
+        self.queue.mark_ended(name)
         return True, error
 
     def give_back(self) -> None:
@@ -185,7 +185,7 @@ class _ClaimedJobs:
 
     def count_done(self) -> int:
         """Return the number of jobs that are done, as far as this process has looked."""
-        return sum(self.queue.is_known(name) and name not in self.failed for name in self.jobs)
+        return sum(self.queue.is_known_ended(name) and name not in self.failed for name in self.jobs)
 
     def _free(self, claim: JobClaim, *, is_killed: bool = False) -> None:
         with contextlib.suppress(OSError):  # without space the claim ends with this process
@@ -218,4 +218,4 @@ class _Unfinished:
         self.queue, self.names = queue, names
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self.names and not self.queue.is_ended(name)
+        return isinstance(name, str) and name in self.names and not self.queue.check_ended(name)

@@ -70,15 +70,15 @@ class ClaimedQueue:
             self._position = 0
         return None
 
-    def end(self, job: str) -> None:
+    def mark_ended(self, job: str) -> None:
         """Remember that a job has ended."""
         self._ended.add(job)
 
-    def is_known(self, job: str) -> bool:
+    def is_known_ended(self, job: str) -> bool:
         """Whether this process knows that a job is done or has failed."""
         return job in self._ended
 
-    def is_ended(self, job: str) -> bool:
+    def check_ended(self, job: str) -> bool:
         """Whether a job is done or has failed; looks at its files every LOOK_SECONDS."""
         if job not in self._ended and self.clock() >= self._next_file_look.get(job, -1e12):
             self._next_file_look[job] = self.clock() + LOOK_SECONDS

@@ -71,7 +71,7 @@ def test_ended_jobs_are_not_taken_even_without_a_claim(queue) -> None:
     one = queue("1", {"a", "b"})
     assert one.take().job == "c"
     assert one.take() is None
-    assert one.is_ended("a")
+    assert one.check_ended("a")
 
 
 def test_a_job_that_is_not_ready_waits(queue) -> None:
@@ -132,7 +132,7 @@ while not queue.is_empty:
         (folder / "twice" / claim.job).touch()
     own.unlink()
     claim.end("done")
-    queue.end(claim.job)
+    queue.mark_ended(claim.job)
 """
 
 
