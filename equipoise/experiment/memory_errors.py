@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from equipoise.errors import SettingError
+from equipoise.errors import MemoryLimitError
 from equipoise.experiment.settings import Experiment, require
 
 ALLOCATION_FAILURES = ("can't allocate memory", "allocate memory", "out of memory")
@@ -16,14 +16,14 @@ GROUP = 4
 
 @contextmanager
 def memory_errors(experiment: Experiment) -> Iterator[None]:
-    """Turn an allocation that fails in the context into a SettingError that names a smaller batch size."""
+    """Turn an allocation that fails in the context into a MemoryLimitError that names a smaller batch size."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         is_runtime = isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError)
         if is_runtime and not any(part in str(error) for part in ALLOCATION_FAILURES):
             raise
-        raise SettingError(describe_exhaustion(experiment)) from error
+        raise MemoryLimitError(describe_exhaustion(experiment)) from error
 
 
 def describe_exhaustion(experiment: Experiment) -> str:

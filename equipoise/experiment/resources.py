@@ -140,8 +140,8 @@ def _check_weights(experiment: Experiment, spec: DataSpec, available: int) -> No
         option = _largest_option(experiment)
         if counter.bytes > available:
             problem = f"need more than {_gib(counter.bytes)} of memory, and {_gib(available)} are available"
-        else:
-            problem = f"have more than {MAX_TENSORS:,} layers, each of which takes time in every step"
+            raise MemoryLimitError(f"the networks {problem}; reduce {option}") from error
+        problem = f"have more than {MAX_TENSORS:,} layers, each of which takes time in every step"
         raise SettingError(f"the networks {problem}; reduce {option}") from error
     except Exception:  # A custom model may not support this device; errors of its options are raised later.
         return

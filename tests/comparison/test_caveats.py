@@ -95,8 +95,9 @@ def test_runs_that_a_person_changed_are_named(run: tuple[ComparisonPlan, Compari
     copy = ComparisonFolder(Path(shutil.copytree(folder.path, tmp_path / "out")))
     (one,) = [spec for spec in plan_runs.compared_runs(plan) if spec.arm == "keeps" and spec.setting.regime == WELL_SET]
     line = {"event": "requested", "step": 3, "images": 8, "action": "turn", "knob": "lr_d", "value": 1e-4}
-    with (copy.run(one) / "events.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    log = copy.run(one) / "events.jsonl"
+    *before, finished = log.read_text().splitlines()
+    log.write_text("\n".join([*before, json.dumps(line), finished, ""]))
     (caveat,) = [each for each in find_caveats(plan, copy) if each.label == "manual control"]
     assert caveat.arm == "keeps"
     assert caveat.text.startswith("A person changed knobs of keeps in 1 of 2 runs (")

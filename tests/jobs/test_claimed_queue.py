@@ -63,7 +63,7 @@ def test_processes_begin_at_different_jobs_and_leave_none(queue) -> None:
     assert not first.is_empty
     ended |= {"a", "b", "c"}
     for job in ended:
-        first.end(job)
+        first.mark_ended(job)
     assert first.is_empty
 
 
