@@ -19,6 +19,7 @@ from equipoise.comparison.plan import ComparisonPlan
 from equipoise.errors import RunError
 from equipoise.jobs.backend import (
     BLOCKED,
+    DRIVE_ERRORS,
     DRIVE_FAILED,
     INTERRUPTED,
     LOST,
@@ -29,6 +30,7 @@ from equipoise.jobs.backend import (
     Call,
     EndedCall,
     execute_calls,
+    follows_from,
 )
 from equipoise.jobs.claim_files import DriveFiles
 from equipoise.jobs.claimed_queue import ClaimedQueue
@@ -148,6 +150,10 @@ class _ClaimedJobs:
             self.failed.add(error.job)
             self.queue.mark_ended(error.job)
             return self.take()
+        except (OSError, RunError) as error:
+            if not follows_from(error, DRIVE_ERRORS):
+                raise
+            return None  # the drive cannot be reached; look again later
         if claim is None:
             return None
         self.held[claim.job] = claim

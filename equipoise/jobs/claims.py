@@ -40,7 +40,7 @@ class JobGivenUpError(RunError):
     def __init__(self, job: str, lost: int) -> None:
         super().__init__(
             f"{job} was given up, because its process was lost {lost} times; see how much memory it needs, then run "
-            "the comparison without --join"
+            "the comparison without --join and --on"
         )
         self.job = job
 

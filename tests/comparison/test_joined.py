@@ -175,6 +175,21 @@ def test_an_error_of_a_drive_is_tried_again(
     assert not jobs.list_failures(tiny, folder)
 
 
+def test_a_process_waits_for_a_drive_that_does_not_answer(
+    tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, errors = DriveFiles.read, [errno.ESTALE, errno.EIO]
+
+    def read_later(files: DriveFiles, name: str) -> tuple[bytes, int] | None:
+        if errors:
+            raise OSError(errors.pop(), "")
+        return read(files, name)
+
+    monkeypatch.setattr(DriveFiles, "read", read_later)
+    assert take_turns(join_jobs(tiny, folder, InThisProcess()))[0].done == 9
+    assert not errors
+
+
 @pytest.mark.parametrize("error", [MemoryLimitError("needs 900 GiB"), BlockedError("needs the run a")])
 def test_a_job_that_is_impossible_here_has_not_failed(
     tiny: ComparisonPlan, folder: ComparisonFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
