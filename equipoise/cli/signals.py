@@ -1,7 +1,9 @@
 """Signals that stop a command: Ctrl-C, SIGTERM and SIGHUP.
 
 In general they end a command at once, as Ctrl-C does in Python, so that temporary files are removed. Inside
-:func:`interruptible` the first one requests a stop: a training run saves its progress first.
+:func:`interruptible` the first one requests a stop: a training run saves its progress first. Ctrl-C then ends it at
+once, but a repetition of SIGTERM or SIGHUP does not: a program that stops a whole group of processes sends SIGTERM to
+each process of a run, and torchrun, which gets it too, sends it to them again.
 """
 
 import contextlib
@@ -20,16 +22,20 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SI
 SignalAction = Callable[[int, FrameType | None], object] | int | None
 GRACE_SECONDS = 0.8
 """Seconds after SIGTERM or SIGHUP until the process ends in any case, if a long computation keeps Python waiting."""
+REPEAT_SECONDS = 10.0
+"""Seconds after a request to stop in which SIGTERM and SIGHUP repeat it; later ones end the command at once."""
 
 
 class StopRequest:
     """Whether the user requested a stop. `is_immediate`: whether a signal ends the command at once.
 
-    `is_program`: whether this process is the program, whose signals :func:`install` may handle, and has not yet.
+    `requested_at`: time.monotonic() of the request, or None. `is_program`: whether this process is the program, whose
+    signals :func:`install` may handle, and has not yet.
     """
 
     def __init__(self) -> None:
         self.is_requested = False
+        self.requested_at: float | None = None
         self.is_immediate = True
         self.is_program = False
         self.is_raising = False
@@ -37,6 +43,12 @@ class StopRequest:
     def __call__(self) -> bool:
         """Return whether a stop was requested."""
         return self.is_requested
+
+    def is_repeated_by(self, number: int) -> bool:
+        """Return whether a signal only repeats the request: SIGTERM or SIGHUP soon after it."""
+        if number == signal.SIGINT or self.requested_at is None:
+            return False
+        return time.monotonic() - self.requested_at < REPEAT_SECONDS
 
     def defer(self) -> None:
         """From now on, let a signal only request a stop."""
@@ -78,17 +90,20 @@ def install() -> None:
 
 @contextmanager
 def interruptible(*, is_quiet: bool = False) -> Iterator[StopRequest]:
-    """Catch Ctrl-C, SIGTERM and SIGHUP: after `defer` the first requests a stop; all others end the command.
+    """Catch Ctrl-C, SIGTERM and SIGHUP: after `defer` the first requests a stop.
 
+    After it Ctrl-C ends the command, and so do SIGTERM and SIGHUP unless they repeat the request.
     `is_quiet`: without a message, in a process of a run that another one leads.
     """
     request = _request
-    request.is_requested, request.is_immediate = False, True
+    request.is_requested, request.requested_at, request.is_immediate = False, None, True
 
     def on_signal(number: int, frame: object) -> None:
+        if request.is_repeated_by(number):
+            return
         if request.is_immediate or request.is_requested:
             raise KeyboardInterrupt
-        request.is_requested = True
+        request.is_requested, request.requested_at = True, time.monotonic()
         if not is_quiet:
             print("\nsaving after this step; press Ctrl-C again to stop immediately", file=sys.stderr)
         if request.is_raising:
@@ -117,14 +132,15 @@ def _set_actions(action: SignalAction) -> dict[int, SignalAction]:
 
 
 def _raise_interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    if not _request.is_repeated_by(number):
+        raise KeyboardInterrupt
 
 
 def _end_after_grace(reading: int) -> None:
     """End the process some time after SIGTERM or SIGHUP, unless a stop was only requested."""
     with contextlib.suppress(OSError):
         while content := os.read(reading, 1):
-            if content[0] != signal.SIGINT and _request.is_immediate:
+            if content[0] != signal.SIGINT and _request.is_immediate and not _request.is_repeated_by(content[0]):
                 time.sleep(GRACE_SECONDS)
                 print("equipoise: stopped", file=sys.stderr)
                 os._exit(INTERRUPTED)
