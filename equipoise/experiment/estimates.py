@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from equipoise.core.events import Stepped
-from equipoise.experiment.assembly import assemble, check_schedules
+from equipoise.experiment.assembly import check_schedules
 from equipoise.experiment.completion import complete
 from equipoise.experiment.memory_errors import memory_errors
-from equipoise.experiment.processes import one_share
 from equipoise.experiment.resources import check_memory
 from equipoise.experiment.settings import Experiment
+from equipoise.experiment.shared_measurement import training_to_measure
 from equipoise.experiment.start import transfer_weights
 from equipoise.experiment.time_budget import set_steps
-from equipoise.training.loop import train
+from equipoise.training.loop import Training, train
+from equipoise.training.timing import mean_step_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,30 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
 
 def _measure(experiment: Experiment, steps: int) -> RunEstimate:
     """Estimate a run whose steps are known."""
-    training = assemble(one_share(experiment), None)
-    check_schedules(training)
-    if experiment.start_from:
-        transfer_weights(training.state, experiment.start_from)
-    plan = training.plan
-    training.plan = dataclasses.replace(
-        plan, steps=steps, images=None, seconds=None, sample_every=None, evaluate_every=None
-    )
-    ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
-    step_seconds = (ends[-1] - ends[0]) / max(1, len(ends) - 1)
+    with training_to_measure(experiment) as measured:
+        training = measured.training
+        check_schedules(training)
+        if experiment.start_from:
+            transfer_weights(training.state, experiment.start_from)
+        plan = training.plan
+        step_seconds = _step_seconds(training, steps)
     total = plan.steps if not plan.images else min(plan.steps, math.ceil(plan.images / experiment.step_images))
     parameters = {
         name: sum(weight.numel() for weight in network.parameters())
         for name, network in training.state.trained_networks.items()
     }
     return RunEstimate(min(step_seconds * total, plan.seconds or math.inf), peak_memory(), experiment, parameters)
+
+
+def _step_seconds(training: Training, steps: int) -> float:
+    """Return the mean duration of a few steps; with readings if the training has one process."""
+    if training.state.world.size > 1:
+        return mean_step_seconds(training, steps)
+    training.plan = dataclasses.replace(
+        training.plan, steps=steps, images=None, seconds=None, sample_every=None, evaluate_every=None
+    )
+    ends = [event.seconds for event in train(training) if isinstance(event, Stepped)]
+    return (ends[-1] - ends[0]) / max(1, len(ends) - 1)
 
 
 def peak_memory() -> int:

@@ -8,20 +8,20 @@ import dataclasses
 import math
 import time
 
-from equipoise.experiment.assembly import EVALUATIONS, assemble
+from equipoise.experiment.assembly import EVALUATIONS
 from equipoise.experiment.completion import (
     SAVE_EVERY,
     build_unresolved_data,
     default_sample_every,
     with_resolved_controller,
 )
-from equipoise.experiment.processes import one_share
 from equipoise.experiment.settings import Experiment, require
+from equipoise.experiment.shared_measurement import training_to_measure
 from equipoise.pilot.pilot import SENSE_EVERY
 from equipoise.training.compilation import compile_generators
 from equipoise.training.evaluation_cost import smallest_interval
 from equipoise.training.loop import Training
-from equipoise.training.timing import Intervals, measure_costs, steps_within
+from equipoise.training.timing import Intervals, alone, measure_costs, steps_within
 
 MEASURING_SHARE = 0.05
 """Share of the budget for the measurement."""
@@ -46,12 +46,14 @@ def set_steps(experiment: Experiment, *, begin: float | None = None, reserved: f
     begin = time.monotonic() if begin is None else begin
     budget = experiment.budget
     # The measured training is long, so that schedules barely change during the measurement.
-    training = assemble(one_share(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None)), None)
-    smallest = smallest_interval(training, training.evaluation) if training.evaluation else 1
-    if experiment.compile:
-        compile_generators(training.state)
-    costs = measure_costs(training, min(MAX_MEASURING, MEASURING_SHARE * budget))
-    overhead = time.monotonic() - begin + reserved
+    with training_to_measure(dataclasses.replace(experiment, steps=MANY_STEPS, budget=None)) as measured:
+        training = measured.training
+        with alone(training.state):
+            smallest = smallest_interval(training, training.evaluation) if training.evaluation else 1
+        if experiment.compile:
+            compile_generators(training.state)
+        costs = measure_costs(training, min(MAX_MEASURING, MEASURING_SHARE * budget))
+    overhead = time.monotonic() - begin + measured.start_seconds + reserved
     available = budget - min(overhead, OVERHEAD_SHARE * budget)
     limit = MANY_STEPS
     if experiment.images is not None:

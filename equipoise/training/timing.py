@@ -1,19 +1,25 @@
-"""Duration of the parts of a run, measured on a training that is not used afterwards."""
+"""Duration of the parts of a run, measured on a training that is not used afterwards.
+
+Of a training of several processes, process 0 measures, and announces each step to the others, which take it, too.
+"""
 
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from equipoise.core.world import ALONE
 from equipoise.pilot.pilot import DENSE_STEPS
 from equipoise.runs.artifacts import write_samples
 from equipoise.training import outputs
 from equipoise.training.evaluation_cost import COST_SAMPLES, evaluate_few
 from equipoise.training.loop import Training, save
+from equipoise.training.state import TrainingState
 from equipoise.training.step import run_step
 
 Clock = Callable[[], float]
@@ -100,8 +106,63 @@ def measure_costs(training: Training, seconds: float, clock: Clock = time.monoto
             reading=max(0.0, _reading_seconds(training, clock, with_probe=True) - steps[-1]),
             sampling=_second_duration(lambda: write_samples(Path(folder), outputs.sample_grid(training)), clock),
             evaluation=_evaluation_seconds(training, seconds, clock),
-            saving=_duration(lambda: save(training, Path(folder) / "checkpoints"), clock),
+            saving=_saving_seconds(training, Path(folder) / "checkpoints", clock),
         )
+
+
+def mean_step_seconds(training: Training, steps: int) -> float:
+    """Return the mean duration of `steps` steps without readings, after one warm-up step."""
+    _take_step(training)
+    _wait_for_device(training)
+    begin = time.monotonic()
+    for _ in range(steps):
+        _take_step(training)
+    _wait_for_device(training)
+    return (time.monotonic() - begin) / steps
+
+
+@contextmanager
+def alone(state: TrainingState) -> Iterator[None]:
+    """Let process 0 take steps in the context without the others, and forget their number and buffers afterwards.
+
+    So that conditions of phases stay the same in all processes. With one process the context has no effect.
+    """
+    if state.world.size == 1:
+        yield
+        return
+    world, memory, counts = state.world, state.memory, (state.step, state.images, state.draws)
+    state.world = ALONE
+    try:
+        yield
+    finally:
+        state.world, state.memory = world, memory
+        state.step, state.images, state.draws = counts
+
+
+END = -1
+"""What process 0 announces instead of a step at the end of a measurement."""
+
+
+def take_announced_steps(training: Training) -> None:
+    """Take the steps that process 0 measures, as one of the other processes, until the measurement ends."""
+    state, plan, knobs = training.state, training.plan, training.pilot.knobs
+    while True:
+        step, *values = _announced(state, [0.0] * (1 + len(knobs.values())))
+        if step == END:
+            return
+        state.step = int(step)
+        knobs = knobs.with_values(dict(zip(knobs.values(), values, strict=True)))
+        run_step(state, training.streams.train, knobs, state.step / plan.steps)
+
+
+def end_announced_steps(state: TrainingState) -> None:
+    """End the measurement for the other processes."""
+    _announced(state, [END, *[0.0] * len(state.model.knobs.values())])
+
+
+def _announced(state: TrainingState, numbers: Sequence[float]) -> list[float]:
+    """Return the numbers of process 0; the others give zeros."""
+    return state.world.add(torch.tensor(numbers, dtype=torch.float64)).tolist()
 
 
 def _duration(function: Callable[[], object], clock: Clock) -> float:
@@ -118,9 +179,11 @@ def _second_duration(function: Callable[[], object], clock: Clock) -> float:
 
 def _take_step(training: Training, *, measure: bool = False, with_probe: bool = False) -> None:
     """Take one step as the loop does; `measure`: with a reading."""
-    state = training.state
+    state, knobs = training.state, training.pilot.knobs
     progress = state.step / training.plan.steps
-    record = run_step(state, training.streams.train, training.pilot.knobs, progress, measure=measure)
+    if state.world.size > 1:
+        _announced(state, [state.step, *knobs.values().values()])
+    record = run_step(state, training.streams.train, knobs, progress, measure=measure)
     if with_probe:
         record = outputs.add_probe(training, record)
     if measure:
@@ -183,3 +246,9 @@ def _evaluation_seconds(training: Training, seconds: float, clock: Clock) -> flo
     if few > seconds / 2:
         return few
     return _duration(lambda: outputs.measure_metric(training, evaluation), clock)
+
+
+def _saving_seconds(training: Training, folder: Path, clock: Clock) -> float:
+    """Return the duration of a checkpoint, without what it holds of other processes: their random states."""
+    with alone(training.state):
+        return _duration(lambda: save(training, folder), clock)
