@@ -78,7 +78,9 @@ def once(moment: AnyMoment) -> int:
 class Phase:
     """One kind of update: the networks it updates, its loss, in which steps it runs, and how often in a step.
 
-    Steps per network, lazy penalties, pre-training and simultaneous updates are values of these fields.
+    Steps per network, lazy penalties, pre-training and simultaneous updates are values of these fields. With several
+    processes all must take the same updates: `when`, `repeats` and the names of the terms of a loss may depend on the
+    step, the images and the knobs, but not on `moment.generator`, on buffers that only one process has, or on samples.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Sums over processes of one computer through memory that they share: two to three times as fast as through sockets.
 
 Each process has its own memory and maps that of the others. A sum needs one exchange of messages: a process that has
-heard from all others knows that their numbers are in place. Two halves take turns, so that numbers are not overwritten
-while another process reads them.
+heard from all others knows that their numbers are in place. Each process's memory has two halves, used in turn, so that
+numbers are not overwritten while another process reads them.
 """
 
 import mmap
@@ -17,6 +17,8 @@ from torch import Tensor
 
 MAX_BYTES = 2**28
 """Most bytes that are added up in this way: each process needs memory for twice as many."""
+MIN_BYTES = 2**16
+"""Least bytes of a half, so that the memory is not replaced for each of the layers of a network."""
 MAX_PROCESSES = 4
 """Each process reads the numbers of all, so that the work grows with their number; gloo divides it among them."""
 PAGE = 4096
@@ -40,18 +42,23 @@ class SharedSums:
     def __reduce__(self) -> tuple[type["SharedSums"], tuple[()]]:
         return SharedSums, ()
 
+    def has_room(self, nbytes: int) -> bool:
+        """Whether there is room for tensors of `nbytes` bytes, so that :meth:`prepare` exchanges nothing."""
+        return nbytes <= self.half and not self.is_impossible
+
     def prepare(self, size: int, nbytes: int, gather: GatherTexts) -> bool:
         """Make room for tensors of `nbytes` bytes; return whether the processes can add them up in shared memory.
 
-        `gather(text)`: the texts of all processes, by rank. All of them call this at once, with the same numbers.
+        `gather(text)`: the texts of all processes, by rank. Every process must make this call at the same point, with
+        equal arguments.
         """
         if self.is_impossible or size > MAX_PROCESSES or nbytes > MAX_BYTES:
             return False
         if nbytes > self.half:
-            self._allocate(-(-nbytes // PAGE) * PAGE, gather)
+            self._allocate(-(-max(nbytes, MIN_BYTES) // PAGE) * PAGE, gather)
         return not self.is_impossible
 
-    def add(self, numbers: Tensor, rank: int, wait: Callable[[], None]) -> None:
+    def add(self, numbers: Tensor, rank: int, wait: Callable[[], object]) -> None:
         """Replace a contiguous tensor by its sum over the processes, for which there is room, in the order of ranks.
 
         `wait`: returns when all processes have called it.

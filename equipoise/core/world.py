@@ -4,20 +4,22 @@ Each process has the whole model and a share of every batch. What a loss or a la
 must be taken over all shares; :func:`batch_world` says of which processes the batch of the current step consists.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 from torch import Tensor, distributed
+from torch.autograd.function import FunctionCtx
 
+from equipoise.core.frames import CAPACITY, Frames, as_bytes, as_text
 from equipoise.core.shared_memory import SharedSums
 from equipoise.errors import LostProcessError
 
 SMALL = 2**16
-"""Most bytes of a tensor on the CPU that is gathered and added up: gloo takes 0.4 ms for that, and 1.5 for its own sum
-of the same numbers (two processes on one computer)."""
+"""Most bytes of a tensor on the CPU that is gathered and added up if the processes cannot share memory: gloo takes 0.4
+ms for that, and 1.5 for its own sum of the same numbers (two processes on one computer)."""
 
 OWN_FAILURES = ("CUDA error", "cuda error", "out of memory", "Duplicate GPU")
 """Parts of the messages of exchanges that failed because of this process or its GPU, not because another has ended."""
@@ -29,22 +31,24 @@ class World:
 
     Every process must call the same methods in the same order, with tensors of the same shapes; with one process all
     methods return their argument. Sums are taken in a fixed order: the same processes get the same bytes, all of them.
-    Methods raise LostProcessError if another process has ended.
+    Methods raise LostProcessError if another process has ended, and SettingError, in all processes, if they do not do
+    the same; sums of tensors on GPUs are not compared, because that would wait for the GPU.
     """
 
     rank: int = 0
     size: int = 1
     _sums: SharedSums = field(default_factory=SharedSums, init=False, repr=False, compare=False)
+    _frames: Frames = field(default_factory=Frames, init=False, repr=False, compare=False)
+
+    def begin(self, task: str, detail: str = "") -> None:
+        """Set what all processes do from here on: a verb and its object, and what they do it with."""
+        if self.size > 1:
+            self._frames.begin(task, detail)
 
     def add(self, numbers: Tensor) -> Tensor:
         """Replace a contiguous tensor by its sum over the processes, in place, and return it."""
-        if self.size == 1:
-            return numbers
-        is_large = numbers.device.type == "cpu" and numbers.nbytes > SMALL
-        if is_large and self._sums.prepare(self.size, numbers.nbytes, self.gather_texts):
-            self._sums.add(numbers, self.rank, _wait)
-        else:
-            _add(numbers)
+        if self.size > 1:
+            self._add(numbers)
         return numbers
 
     def mean(self, values: Tensor) -> Tensor:
@@ -52,7 +56,7 @@ class World:
 
         The gradient is right if the gradients of the processes' losses are averaged afterwards.
         """
-        return values if self.size == 1 else _sum_of_ranks(values) / self.size
+        return values if self.size == 1 else _sum_of_ranks(values, self) / self.size
 
     def concatenate(self, values: Tensor) -> Tensor:
         """Return the values (N, ...) of all processes, (size N, ...), in the order of their ranks; differentiable."""
@@ -61,7 +65,7 @@ class World:
         padded = values.new_zeros((self.size, *values.shape))
         place = torch.full((1,), self.rank, device=values.device)  # unlike torch.tensor, without waiting for the device
         padded = padded.index_copy(0, place, values[None])
-        return _sum_of_ranks(padded).flatten(0, 1)
+        return _sum_of_ranks(padded, self).flatten(0, 1)
 
     def own_part(self, values: Tensor) -> Tensor:
         """Return the part of this process, (N, ...), of what :meth:`concatenate` returned."""
@@ -109,13 +113,37 @@ class World:
         """Return the text of a rank."""
         if self.size == 1:
             return text
-        content = torch.frombuffer(bytearray(f"{text}\n".encode()), dtype=torch.uint8)  # never empty
-        count = torch.tensor([len(content)])
+        content = as_bytes(f"{text}\n")  # never empty
+        parts = self._exchange(-1 - rank, content[:CAPACITY] if self.rank == rank else None, len(content))
+        count = self._frames.count(rank)
+        if count <= CAPACITY:
+            return as_text(parts[rank][:count])[:-1]
+        content = content if self.rank == rank else torch.empty(count, dtype=torch.uint8)
         with _lost_processes():
-            distributed.broadcast(count, rank)
-            content = content if self.rank == rank else torch.empty(int(count), dtype=torch.uint8)
             distributed.broadcast(content, rank)
-        return content.numpy().tobytes().decode()[:-1]
+        return as_text(content)[:-1]
+
+    def _add(self, numbers: Tensor) -> None:
+        """Replace a contiguous tensor by its sum over the processes."""
+        if numbers.device.type != "cpu":
+            with _lost_processes():
+                distributed.all_reduce(numbers)
+            return
+        count = numbers.nbytes
+        if count <= CAPACITY:
+            parts = self._exchange(count, numbers.view(-1).view(torch.uint8))
+            _add_up([part[:count].view(numbers.dtype) for part in parts], numbers)
+            return
+        if not self._sums.has_room(count):
+            self._exchange(count)  # before anything whose size depends on that of the tensor
+        if self._sums.prepare(self.size, count, self.gather_texts):
+            self._sums.add(numbers, self.rank, lambda: self._exchange(count))
+        else:
+            _add_by_messages(numbers)
+
+    def _exchange(self, kind: int, content: Tensor | None = None, count: int = 0) -> Sequence[Tensor]:
+        """Return what all processes give, in the order of ranks, when all have called this; see :class:`Frames`."""
+        return self._frames.exchange(self.size, kind, content, count, _gather)
 
 
 ALONE = World()
@@ -135,36 +163,42 @@ class _Sum(torch.autograd.Function):
     """Sum over the processes. Its gradient is the sum of the gradients: each process's loss depends on all values."""
 
     @staticmethod
-    def forward(context: object, values: Tensor) -> Tensor:
-        result = values.clone(memory_format=torch.contiguous_format)
-        _add(result)
-        return result
+    def forward(context: FunctionCtx, values: Tensor, world: World) -> Tensor:
+        context.world = world  # type: ignore[attr-defined]
+        return world.add(values.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(context: object, *gradients: Tensor) -> Tensor:
-        return _sum_of_ranks(gradients[0])
+    def backward(context: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _sum_of_ranks(gradients[0], context.world), None  # type: ignore[attr-defined]
 
 
-def _sum_of_ranks(values: Tensor) -> Tensor:
-    return cast(Tensor, _Sum.apply(values))
+def _sum_of_ranks(values: Tensor, world: World) -> Tensor:
+    return cast(Tensor, _Sum.apply(values, world))
 
 
-def _add(numbers: Tensor) -> None:
-    """Replace a contiguous tensor by its sum over the processes."""
+def _gather(parts: list[Tensor], own: Tensor) -> None:
+    """Replace the parts by what the processes give."""
     with _lost_processes():
-        if numbers.device.type != "cpu" or numbers.nbytes > SMALL:
+        distributed.all_gather(parts, own)
+
+
+def _add_by_messages(numbers: Tensor) -> None:
+    """Replace a contiguous tensor on the CPU by its sum over the processes, which do not share memory."""
+    if numbers.nbytes > SMALL:
+        with _lost_processes():
             distributed.all_reduce(numbers)
-            return
-        parts = [torch.empty_like(numbers) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, numbers)
-    numbers.copy_(parts[0])
+        return
+    parts = [torch.empty_like(numbers) for _ in range(distributed.get_world_size())]
+    _gather(parts, numbers)
+    _add_up(parts, numbers)
+
+
+def _add_up(parts: Sequence[Tensor], numbers: Tensor) -> None:
+    """Replace numbers by the sum of the parts, in their order."""
+    flat = numbers.view(-1)
+    flat.copy_(parts[0].view(-1))
     for part in parts[1:]:
-        numbers.add_(part)
-
-
-def _wait() -> None:
-    """Return when all processes have called this."""
-    _add(torch.zeros(1))
+        flat.add_(part.view(-1))
 
 
 def _describe(name: str, value: Tensor) -> str:

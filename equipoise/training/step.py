@@ -33,6 +33,7 @@ def run_step(
         records, groups, failures = _run_phases(state, stream, knobs, progress, measure)
     images = sum(map(len, groups[0])) * state.world.size if groups else 0
     state.step += 1
+    state.world.begin(f"has ended step {state.step}")
     state.draws += sum(map(len, groups))
     state.images += images
     if groups and state.averages:
@@ -56,6 +57,7 @@ def _run_phases(
         if not phase.when(start):
             continue
         for repeat in range(phase.repeats(start)):
+            state.world.begin(_task(state, phase))
             if repeat == len(groups):
                 groups.append(_read_group(state, stream, repeat))
             moment = state.moment(knobs, progress)
@@ -108,6 +110,7 @@ def _update(
         all_weights = [
             weight for name in phase.updates for weight in optimizers.optimizer_weights(state.optimizers[name])
         ]
+        state.world.begin(_task(state, phase), f"the terms {', '.join(record.terms) or 'none'}")
         record = reduce_update(state.world, all_weights, state.trained_networks.values(), record, state.stop)
     for name in phase.updates:
         optimizer = state.optimizers[name]
@@ -130,6 +133,11 @@ def _update(
     checked = [record.total] if state.scaler.is_enabled() else [record.total, *norms.values()]
     failed = ~torch.stack([value.float() for value in checked if value is not None]).isfinite().all()
     return record, failed
+
+
+def _task(state: TrainingState, phase: Phase) -> str:
+    """Return in words what a process does in a phase of a step, for an error if another process does something else."""
+    return f"trains the phase {phase.name} in step {state.step + 1}"
 
 
 def _record(losses: Sequence[Loss]) -> PhaseRecord:

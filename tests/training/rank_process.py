@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,8 +23,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from equipoise.core.data import Batch
-from equipoise.core.model import OptimizerSettings
+from equipoise.core.model import Loss, OptimizerSettings
 from equipoise.core.world import ALONE, World
+from equipoise.errors import SettingError
 from equipoise.models import _seqgan_rewards
 from equipoise.training import ranks
 from equipoise.training.checkpoint import Checkpoint
@@ -278,6 +280,73 @@ def sums_without_memory(world: World) -> dict[str, object]:
         os.memfd_create = create
 
 
+def error_of(function: Callable[[], object]) -> str:
+    """Return the message of the SettingError that a function raises."""
+    try:
+        function()
+    except SettingError as error:
+        return str(error)
+    return "no error"
+
+
+def different_sums(where: str, world: World) -> dict[str, object]:
+    """Add up tensors of different sizes: after a larger sum, before one, and small ones; `where`: shared memory or not.
+
+    Also a sum that both processes take afterwards.
+    """
+    if where == "messages":
+        world._sums.is_impossible = True
+    messages = []
+    for counts in ((40_000, 50_000), (100_000, 40_000), (10, 20)):
+        if len(messages) == 0:
+            world.add(torch.ones(60_000))
+        messages.append(error_of(partial(world.add, torch.ones(counts[world.rank]))))
+    return {"messages": messages, "total": float(world.add(torch.tensor(world.rank + 1.0)))}
+
+
+def message_and_sum(world: World) -> dict[str, object]:
+    """Let process 0 send a text while the other one adds up."""
+    return {"error_of": error_of(lambda: world.add(torch.ones(1)) if world.rank else world.share_text("a"))}
+
+
+def texts(world: World) -> dict[str, object]:
+    """Return the lengths of texts from process 1."""
+    sent = ["a" * length if world.rank else "" for length in (0, 1, 4031, 4032, 10_000)]
+    return {"lengths": [len(world.gather_texts(text)[1]) for text in sent]}
+
+
+def different_phases(name: str, difference: str, world: World) -> dict[str, object]:
+    """Train two steps, and a third one with phases that differ on process 1; return the error."""
+    state, shares = start(name, world)
+    train(state, shares, PROGRESS[:2])
+    discriminator, generator = state.model.phases[0], state.model.phases[-1]
+    is_other, usual = world.rank == 1, generator.loss
+
+    def loss(networks: Any, batch: Any, moment: Any) -> Loss:
+        result = usual(networks, batch, moment)
+        if difference == "terms":
+            return dataclasses.replace(result, terms={"own" if is_other else "other": result.total.detach()})
+        return dataclasses.replace(result, logit_fake=None if is_other else torch.zeros(len(batch)))
+
+    match difference:
+        case "when":
+            discriminator = dataclasses.replace(discriminator, when=lambda moment: not is_other)
+        case "repeats":
+            discriminator = dataclasses.replace(discriminator, repeats=lambda moment: 1 if is_other else 2)
+        case "last":
+            generator = dataclasses.replace(generator, when=lambda moment: not is_other)
+        case _:
+            generator = dataclasses.replace(generator, loss=loss)
+    state.model = dataclasses.replace(state.model, phases=(discriminator, generator))
+
+    def step() -> None:
+        train(state, shares, PROGRESS[2:])
+        world.share_text("the message after a step")
+
+    done = state.step
+    return {"error_of": error_of(step), "step": done}
+
+
 def not_finite(name: str, world: World) -> dict[str, object]:
     """Return whether a process knows of a number that is not finite in the data of rank 1."""
     state, shares = start(name, world)
@@ -307,6 +376,10 @@ CHECKS: dict[str, Callable[..., dict[str, object]]] = {
     "agreement": agreement,
     "sums": sums,
     "sums_without_memory": sums_without_memory,
+    "different_sums": different_sums,
+    "message_and_sum": message_and_sum,
+    "texts": texts,
+    "different_phases": different_phases,
     "not_finite": not_finite,
     "stop": stop,
 }

@@ -67,6 +67,47 @@ def test_processes_that_cannot_share_memory_exchange_messages(check: Check) -> N
         assert all(result["equal"])
 
 
+@pytest.mark.parametrize("where", ["shared", "messages"])
+def test_sums_of_different_sizes_are_an_error_in_all_processes(where: str, check: Check) -> None:
+    for result in check("different_sums", where):
+        assert len(result["messages"]) == 3
+        assert all(message.startswith("process 1 prepares the run with a sum of ") for message in result["messages"])
+        assert "a sum of 200,000 bytes, process 0 with a sum of 160,000 bytes" in result["messages"][0]
+        assert result["total"] == 3.0, "the processes are still in step"
+
+
+def test_a_message_and_a_sum_are_an_error_in_all_processes(check: Check) -> None:
+    for result in check("message_and_sum"):
+        assert (
+            "process 1 prepares the run with a sum of 4 bytes, process 0 with a message of process 0"
+            in result["error_of"]
+        )
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan"])
+@pytest.mark.parametrize(
+    ("difference", "message"),
+    [
+        ("when", "process 1 trains the phase generator in step 3, process 0 trains the phase discriminator in step 3;"),
+        ("repeats", "process 1 trains the phase generator in step 3, process 0 trains the phase discriminator in step"),
+        ("last", "process 1 has ended step 3, process 0 trains the phase generator in step 3; `when` and `repeats` of"),
+        ("terms", "process 1 trains the phase generator in step 3 with the terms own, process 0 with the terms other;"),
+        ("logits", "process 1 trains the phase generator in step 3 with a sum of "),
+    ],
+)
+def test_processes_that_train_different_phases_end_with_an_error(
+    difference: str, message: str, name: str, check: Check
+) -> None:
+    """`dcgan` has statistics of the batch, which are exchanged before the gradients."""
+    for result in check("different_phases", name, difference):
+        assert result["error_of"].startswith(message)
+        assert result["step"] == 2
+
+
+def test_a_long_text_reaches_all_processes(check: Check) -> None:
+    assert [result["lengths"] for result in check("texts")] == [[0, 1, 4031, 4032, 10_000]] * 2
+
+
 def test_a_world_can_be_copied_and_pickled_with_its_memory() -> None:
     world = World(1, 2)
     world._sums.half = 7
@@ -103,7 +144,7 @@ def test_an_exchange_that_fails_because_of_the_own_gpu_keeps_its_error(
     def fail(*arguments: object) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(distributed, "broadcast", fail)
+    monkeypatch.setattr(distributed, "all_gather", fail)
     with pytest.raises(error) as caught:
         World(0, 2).share_text("a")
     assert type(caught.value) is error
