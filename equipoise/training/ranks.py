@@ -50,7 +50,10 @@ def own_stream(stream: Stream, world: World) -> Stream:
 
 
 def is_sync_point(training: "Training") -> bool:
-    """Whether the processes synchronize after this step; always true for a single process, where it has no effect."""
+    """Whether the processes synchronize after this step.
+
+    With one process after every step, since there is nothing to exchange.
+    """
     state, plan = training.state, training.plan
     stops = state.stop.is_set()
     intervals = (plan.sample_every, plan.evaluate_every, plan.save_every)
