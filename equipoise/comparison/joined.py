@@ -199,6 +199,7 @@ class _ClaimedJobs:
 
     def _has_ended(self, name: str) -> bool:
         if self.jobs[name].is_done(self.folder, self.plan):
+            self.failed.discard(name)
             return True
         if self.folder.failed(name).exists():
             self.failed.add(name)
