@@ -136,7 +136,11 @@ def test_a_batch_is_shared_within_its_context_only() -> None:
 
 @pytest.mark.parametrize(
     ("message", "error"),
-    [("Connection closed by peer [127.0.0.1]:4711", LostProcessError), ("CUDA error: an assert failed", RuntimeError)],
+    [
+        ("Connection closed by peer [127.0.0.1]:4711", LostProcessError),
+        ("CUDA error: an assert failed", RuntimeError),
+        ("No backend type associated with device type mps", RuntimeError),
+    ],
 )
 def test_an_exchange_that_fails_because_of_the_own_gpu_keeps_its_error(
     message: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
