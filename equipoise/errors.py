@@ -10,7 +10,8 @@ EquipoiseError           a problem that the user can solve; one line that names 
 ├── RunError             a run folder that exists already, is damaged or not writable, or is not a run
 │   ├── UnknownRunError      a name of a run that does not exist in a folder of runs
 │   ├── NewerFormatError     a run that a newer version of this package has written
-│   └── LostProcessError     a process of a run of several processes that ended while others waited for it
+│   ├── LostProcessError     a process of a run of several processes that ended while others waited for it
+│   └── FailedProcessError   an error of another process of the run, in its words
 └── CheckpointError      a checkpoint that is truncated, does not fit the model, or is of a newer version
 """
 
@@ -76,6 +77,14 @@ class NewerFormatError(RunError):
 
 class LostProcessError(RunError):
     """Another process of a run has ended while this one waited for it."""
+
+
+class FailedProcessError(RunError):
+    """Another process of a run has failed and reported why. `exit_code`: of the command line, 1 for a defect."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class CheckpointError(EquipoiseError):

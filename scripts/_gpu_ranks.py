@@ -25,7 +25,8 @@ from equipoise.core.model import OptimizerSettings
 from equipoise.core.world import ALONE, World
 from equipoise.experiment import launch
 from equipoise.experiment.assembly import assemble
-from equipoise.experiment.processes import RENDEZVOUS, connect
+from equipoise.experiment.processes import RENDEZVOUS
+from equipoise.experiment.rendezvous import connect
 from equipoise.training import checkpoint
 from equipoise.training.inheritance import digest_of
 from equipoise.training.optimizers import make_optimizer

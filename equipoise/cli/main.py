@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from equipoise.cli import arguments, commands, signals, unexpected
 from equipoise.cli.output import INTERRUPTED, USAGE_ERROR, discard_output, prepare_streams, print_error
-from equipoise.errors import EquipoiseError, RunError, nearest
+from equipoise.errors import EquipoiseError, FailedProcessError, RunError, nearest
 
 HELP_FLAGS = ("-h", "--help")
 
@@ -53,12 +53,16 @@ def _run_safely(words: list[str], as_json: bool) -> int:
     """Run one command; print every error in one line."""
     try:
         return _run_command(words)
+    except FailedProcessError as error:
+        return print_error(str(error), error.exit_code, as_json=as_json)
     except EquipoiseError as error:
         return print_error(str(error), as_json=as_json)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        return print_error("stopped", INTERRUPTED, as_json=as_json)
+        from equipoise.experiment.processes import is_follower
+
+        return INTERRUPTED if is_follower() else print_error("stopped", INTERRUPTED, as_json=as_json)
     except Exception as error:
         message, code = unexpected.describe(error, words[0])
         return print_error(message, code, as_json=as_json)

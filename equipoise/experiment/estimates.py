@@ -10,7 +10,7 @@ from equipoise.core.events import Stepped
 from equipoise.experiment.assembly import check_schedules
 from equipoise.experiment.completion import complete
 from equipoise.experiment.memory_errors import memory_errors
-from equipoise.experiment.resources import check_memory
+from equipoise.experiment.resources import check_cores, check_devices, check_memory
 from equipoise.experiment.settings import Experiment
 from equipoise.experiment.shared_measurement import training_to_measure
 from equipoise.experiment.start import transfer_weights
@@ -40,6 +40,8 @@ def estimate(experiment: Experiment, steps: int = 4, *, reserved: float = 0.0) -
     that the report takes.
     """
     experiment = complete(experiment)
+    check_devices(experiment)
+    check_cores(experiment)
     check_memory(experiment)
     with memory_errors(experiment):
         return _measure(set_steps(experiment, reserved=reserved), steps)

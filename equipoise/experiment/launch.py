@@ -26,19 +26,14 @@ from equipoise.experiment.assembly import (
     seed_of_rank,
 )
 from equipoise.experiment.completion import check_data_location, complete, with_moved_data
+from equipoise.experiment.connection import Connection, ReportedLossError
 from equipoise.experiment.data_record import record_data, record_skipped
 from equipoise.experiment.files import load_run_experiment
 from equipoise.experiment.final_weights import write_final_weights
 from equipoise.experiment.memory_errors import memory_errors
-from equipoise.experiment.processes import (
-    check_shares,
-    connect,
-    environment_size,
-    one_share,
-    started_processes,
-    with_devices,
-)
-from equipoise.experiment.resources import check_memory
+from equipoise.experiment.processes import check_environment, environment_size, one_share, with_devices
+from equipoise.experiment.rendezvous import connect
+from equipoise.experiment.resources import check_cores, check_devices, check_memory, with_processes
 from equipoise.experiment.settings import Experiment, build_data, require
 from equipoise.experiment.start import find_start, transfer_weights
 from equipoise.experiment.starter import start_path
@@ -93,12 +88,17 @@ def start_settled(
             yield from _record_events(training, experiment, log)
 
 
-def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
+def join(
+    interrupted: Callable[[], bool], ready: Callable[[], None], describe: Callable[[Exception], tuple[str, int]]
+) -> None:
     """Run a rank other than 0 until the run ends; `ready`: called before the first step.
 
-    Raises LostProcessError if rank 0 ended without a word and this process is the one to report it.
+    `describe`: returns the message of an error, which rank 0 prints, and the exit code of the command.
+    Raises LostProcessError if rank 0 ended without a word and this process is the one to report it; SettingError or
+    RunError if it cannot connect.
     """
-    connection = None
+    check_environment()
+    connection: Connection | None = None
     try:
         with connect(environment_size()) as connection:
             shared = SharedRun.receive(connection.world)
@@ -108,15 +108,14 @@ def join(interrupted: Callable[[], bool], ready: Callable[[], None]) -> None:
             ready()
             with memory_errors(shared.experiment):
                 follow(training)
-    except LostProcessError as error:
-        if connection is None:
-            raise
-        if connection.is_orphan():
-            raise LostProcessError(connection.loss_message()) from error
+    except ReportedLossError:
+        return
+    except LostProcessError:
+        raise
     except Exception as error:
         if connection is None:
             raise
-        connection.report(str(error).partition("\n")[0] or type(error).__name__)
+        connection.report(*describe(error))
 
 
 def _prepare(training: Training, shared: SharedRun, saved: str) -> None:
@@ -149,6 +148,8 @@ def settle(experiment: Experiment, *, begin: float | None = None, reserved: floa
     if experiment.start_from:
         find_start(start_path(experiment.start_from))  # before the data are measured
     experiment = complete(with_devices(experiment))
+    check_devices(experiment)
+    check_cores(experiment)
     check_memory(experiment)
     with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
         return choose_evaluation_interval(set_steps(experiment, begin=begin, reserved=reserved))
@@ -181,11 +182,9 @@ def resume(
         experiment = dataclasses.replace(
             experiment, steps=steps, images=None, seconds=None, budget=None, stop_at_equilibrium=False
         )
-    size = started_processes(devices) or experiment.devices or 1
-    has_other_size = size != (experiment.devices or 1)
-    experiment = dataclasses.replace(experiment, devices=size if size > 1 else None)
-    check_shares(experiment)
-    with connect(size, folder) as connection:
+    former_size, experiment = experiment.devices or 1, with_processes(experiment, devices)
+    has_other_size = (experiment.devices or 1) != former_size
+    with connect(experiment.devices or 1, folder) as connection:
         world, shared = connection.world, SharedRun(experiment, folder, reseed)
         shared.share(world)
         training = assemble_together(shared, world, interrupted)

@@ -1,6 +1,7 @@
-"""Memory that an experiment needs at least, compared with what is available, before anything large is built."""
+"""Devices and memory that an experiment needs at least, compared with what there is, before anything large is built."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -16,8 +17,14 @@ from equipoise.core import catalog
 from equipoise.core.data import DataSpec
 from equipoise.core.model import AnyBatch, AnyMoment, Loss, Networks, Phase
 from equipoise.errors import MemoryLimitError, SettingError
-from equipoise.experiment.assembly import assemble, select_device
-from equipoise.experiment.processes import one_share
+from equipoise.experiment.assembly import assemble, available_cores, select_device
+from equipoise.experiment.processes import (
+    DEVICE_TYPES,
+    check_shares,
+    local_processes,
+    one_share,
+    started_processes,
+)
 from equipoise.experiment.settings import Experiment, build_data, build_recipe, require
 from equipoise.training.step import run_step
 
@@ -31,6 +38,8 @@ COPIES_OF_SAMPLES = 2
 """Samples in batches, and joined."""
 FREE_SHARE = 1 / 200
 """Share of the available memory below which a batch is not examined further."""
+FEW_PROCESSES = 4
+"""Number of processes that may share the cores of any machine, however few it has: enough to try what several do."""
 SMALL_BATCH = 4
 """Batch size of the step whose activations are counted."""
 GIB = 2**30
@@ -61,6 +70,55 @@ class _WeightCounter:
     def bytes(self) -> int:
         """The number of bytes that the weights need in training."""
         return BYTES_PER_WEIGHT * self.weights
+
+
+def check_devices(experiment: Experiment) -> None:
+    """Raise SettingError if the processes of a completed experiment cannot have a device each on this machine.
+
+    Processes on the CPU share one.
+    """
+    size = experiment.devices or 1
+    if size == 1:
+        return
+    device_type = select_device(experiment.device or "auto").type
+    if device_type not in DEVICE_TYPES:
+        raise SettingError(f"device {device_type} works with one process, not with {size}; use --device cpu")
+    if device_type == "cuda":
+        local, count = local_processes(size), torch.cuda.device_count()
+        if local > count:
+            raise SettingError(
+                f"{local} processes need {local} GPUs, and this machine has {count}; use --devices {count}, or "
+                "--device cpu"
+            )
+
+
+def check_cores(experiment: Experiment) -> None:
+    """Raise SettingError if a completed experiment would start many more processes on the CPU than this machine has
+    cores: each holds the model and the data, and they are not faster.
+    """
+    size, cores = experiment.devices or 1, available_cores()
+    is_on_cpu = select_device(experiment.device or "auto").type == "cpu"
+    if is_on_cpu and "RANK" not in os.environ and size > max(FEW_PROCESSES, cores):
+        raise SettingError(
+            f"devices = {size} would start {size} processes on {cores} cores of the CPU; use --devices "
+            f"{max(FEW_PROCESSES, cores)} at most, or --threads for one process"
+        )
+
+
+def with_processes(experiment: Experiment, devices: int | None) -> Experiment:
+    """Return the experiment of a run to resume, with `devices` processes, or those that torchrun started; None: as many
+    as before.
+
+    Raises SettingError if they cannot share a batch, or if this machine has too few devices for them.
+    """
+    former_size = experiment.devices or 1
+    size = started_processes(devices) or former_size
+    experiment = dataclasses.replace(experiment, devices=size if size > 1 else None)
+    check_shares(experiment)
+    check_devices(experiment)
+    if size != former_size:
+        check_cores(experiment)
+    return experiment
 
 
 def check_memory(experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ from equipoise.errors import EquipoiseError, LostProcessError, SettingError
 from equipoise.experiment.assembly import assemble
 from equipoise.experiment.files import parse_experiment
 from equipoise.experiment.memory_errors import memory_errors
-from equipoise.experiment.processes import check_devices
+from equipoise.experiment.resources import check_devices
 from equipoise.experiment.settings import Experiment, installed_versions
 from equipoise.runs.run import CHECKPOINTS_FOLDER
 from equipoise.training.inheritance import digest_of
@@ -51,9 +51,8 @@ class SharedRun:
 def assemble_together(shared: SharedRun, world: World, interrupted: Callable[[], bool] = never_interrupted) -> Training:
     """Build the objects of a run in each process; EquipoiseError if this fails in one of them, or if they differ."""
     with agreement(world), memory_errors(shared.experiment):
+        check_devices(shared.experiment)  # those of the machine of this process
         training = assemble(shared.experiment, shared.folder / CHECKPOINTS_FOLDER, interrupted, world)
-        if world.size > 1:
-            check_devices(training.state.device.type)
     if world.size > 1:
         check_equal(world, "data", _digest_of_data(training))
     return training
@@ -61,7 +60,7 @@ def assemble_together(shared: SharedRun, world: World, interrupted: Callable[[],
 
 @contextmanager
 def agreement(world: World) -> Iterator[None]:
-    """Raise an error of any of the processes in all of them, at the end of the context."""
+    """At the end of the context, raise the error of any process in every process."""
     if world.size == 1:
         yield
         return

@@ -11,9 +11,11 @@ import pytest
 from torch import distributed
 
 from equipoise.core.world import World
-from equipoise.errors import RunError
-from equipoise.experiment import processes
-from equipoise.experiment.processes import ENDED, PROBLEM, RENDEZVOUS, Connection
+from equipoise.errors import FailedProcessError, RunError
+from equipoise.experiment import connection as connections
+from equipoise.experiment import rendezvous
+from equipoise.experiment.connection import ENDED, PROBLEM, Connection
+from equipoise.experiment.processes import RENDEZVOUS
 
 
 class Texts:
@@ -40,7 +42,7 @@ class Texts:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "REPORT_TIMEOUT", 0.3)
+    monkeypatch.setattr(connections, "REPORT_TIMEOUT", 0.3)
 
 
 @pytest.fixture
@@ -61,26 +63,37 @@ def ended_child() -> "subprocess.Popen[bytes]":
 
 def test_process_0_that_lives_reports_its_own_error(connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a full disk keeps it from saying so."""
-    assert not connection(1, Texts(ENDED)).is_orphan()
+    assert not connection(1, Texts(ENDED)).has_to_report()
     monkeypatch.setenv(RENDEZVOUS, "store")
-    assert not connection(1, Texts(), parent=os.getppid()).is_orphan()
-    assert connection(1, Texts(), parent=-1).is_orphan()
-    assert connection(1, Texts(is_full=True), parent=-1).is_orphan()
+    assert not connection(1, Texts(), parent=os.getppid()).has_to_report()
+    assert connection(1, Texts(), parent=-1).has_to_report()
+    assert connection(1, Texts(is_full=True), parent=-1).has_to_report()
 
 
 def test_one_process_reports_the_end_of_process_0(connection) -> None:
     store = Texts()
-    assert [connection(rank, store).is_orphan() for rank in (1, 2)] == [True, False]
+    assert [connection(rank, store).has_to_report() for rank in (1, 2)] == [True, False]
 
 
 def test_what_is_said_about_a_process_that_has_ended(connection, ended_child, tmp_path: Path) -> None:
     then = f"; resume with: equipoise resume {tmp_path / 'run'}"
-    assert (
-        connection(0, Texts(), children=[ended_child]).loss_message() == f"process 1 of 2 ended with exit code 3{then}"
+    assert str(connection(0, Texts(), children=[ended_child]).loss_error()) == (
+        f"process 1 of 2 ended with exit code 3{then}"
     )
-    assert connection(0, Texts(PROBLEM)).loss_message() == f"no such file{then}"
-    assert connection(0, Texts()).loss_message() == f"another of the 2 processes of this run has ended{then}"
-    assert connection(1, Texts()).loss_message() == f"process 0 of 2 has ended{then}"
+    assert str(connection(0, Texts()).loss_error()) == f"another of the 2 processes of this run has ended{then}"
+    assert str(connection(1, Texts()).loss_error()) == f"process 0 of 2 has ended{then}"
+
+
+def test_an_error_of_another_process_is_reported_in_its_words(connection) -> None:
+    """Its message names the way out: resuming would fail in the same way."""
+    store = Texts()
+    connection(1, store).report("data.py, line 15: ValueError: bad value; correct it, then run the command again", 1)
+    error = connection(0, store).loss_error()
+    assert isinstance(error, FailedProcessError)
+    assert str(error) == (
+        "process 1 of 2: data.py, line 15: ValueError: bad value; correct it, then run the command again"
+    )
+    assert error.exit_code == 1
 
 
 def test_processes_that_are_gone_are_known_without_an_exchange(connection, ended_child) -> None:
@@ -110,7 +123,7 @@ def test_a_process_ends_itself_where_its_exchange_would_wait_for_ever(
     has_left = threading.Event()
     monkeypatch.setattr(os, "_exit", lambda code: (codes.append(code), has_left.set()))
     lost = {"children": [ended_child]} if rank == 0 else {"parent": -1}
-    processes._watch(connection(rank, Texts(), **lost), has_left)
+    connections.watch(connection(rank, Texts(), **lost), has_left)
     assert codes == [2]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"equipoise: process {1 - rank} of 2")
@@ -125,7 +138,7 @@ def test_process_0_that_ends_itself_takes_the_others_along(
     monkeypatch.setattr(os, "_exit", lambda code: has_left.set())
     (folder := tmp_path / "rendezvous").mkdir()
     waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    processes._watch(connection(0, store, children=[ended_child, waiting], rendezvous_folder=folder), has_left)
+    connections.watch(connection(0, store, children=[ended_child, waiting], rendezvous_folder=folder), has_left)
     assert waiting.wait() < 0
     assert store.check([ENDED])
     assert not folder.exists()
@@ -137,7 +150,7 @@ def test_a_process_that_leaves_by_itself_is_not_ended(
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("ended"))
     has_left = threading.Event()
     threading.Timer(1.1, has_left.set).start()
-    processes._watch(connection(0, Texts(), children=[ended_child]), has_left)
+    connections.watch(connection(0, Texts(), children=[ended_child]), has_left)
     assert not capsys.readouterr().err
 
 
@@ -145,7 +158,7 @@ def test_a_second_connection_in_one_process_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     with (
         pytest.raises(RunError, match=r"already connected to others by torch\.distributed; start a new process"),
-        processes.connect(2),
+        rendezvous.connect(2),
     ):
         pass
 
@@ -156,7 +169,7 @@ def test_connections_between_gpus_are_not_closed_after_an_error(
 ) -> None:
     closed: list[bool] = []
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: closed.append(True))
-    processes._Disconnection(uses_nccl=True)(error, None, None)
+    rendezvous._Disconnection(uses_nccl=True)(error, None, None)
     assert closed == [True] * closes
-    processes._Disconnection(uses_nccl=False)(error, None, None)
+    rendezvous._Disconnection(uses_nccl=False)(error, None, None)
     assert len(closed) == closes + 1

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import torch
 from equipoise.core.events import Finished, Stepped
 from equipoise.core.world import World
 from equipoise.errors import CheckpointError, LostProcessError, RunError, SettingError
-from equipoise.experiment import launch, processes, together
+from equipoise.experiment import launch, processes, rendezvous, resources, together
 from equipoise.experiment.completion import complete
 from equipoise.experiment.settings import Experiment, PlugSpec
 from equipoise.runs.run import Run
@@ -145,7 +146,7 @@ def test_ctrl_c_and_sigterm_to_one_process_stop_a_run_that_then_ends_with_the_sa
 
 THREADS_AFTER_A_CONNECTION = """
 import os, sys, torch
-from equipoise.experiment.processes import connect
+from equipoise.experiment.rendezvous import connect
 with connect(2) as connection:
     torch.optim.Adam([torch.zeros(3)]).step()  # imports what torch imports late
     connection.world.add(torch.ones(3))
@@ -263,16 +264,92 @@ def test_one_device_is_the_default() -> None:
     assert complete(one) == complete(dataclasses.replace(one, devices=None))
 
 
-def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that lets this machine have `gpus` GPUs, or another type of device, and `cores` cores."""
+
+    def pretend(*, gpus: int = 0, cores: int = 2, device: str = "") -> None:
+        kind = device or ("cuda" if gpus else "cpu")
+        monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+        monkeypatch.setattr(resources, "select_device", lambda name: torch.device(kind if name == "auto" else name))
+        monkeypatch.setattr(resources, "available_cores", lambda: cores)
+
+    return pretend
+
+
+def on(devices: int, device: str = "auto") -> Experiment:
+    """Return an experiment that uses so many devices."""
+    return dataclasses.replace(EXPERIMENT, devices=devices, device=device)
+
+
+def test_more_processes_than_devices_are_refused(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(gpus=2)
+    resources.check_devices(on(2))
+    with pytest.raises(SettingError, match=r"3 processes need 3 GPUs.*has 2.*--devices 2"):
+        resources.check_devices(on(3))
+    resources.check_devices(on(3, "cpu"))
+    for name, value in {"RANK": "4", "WORLD_SIZE": "8", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(SettingError, match=r"4 processes need 4 GPUs.*has 2.*--devices 2"):
-        processes.check_devices("cuda")
-    processes.check_devices("cpu")
+        resources.check_devices(on(8))
+    machine(gpus=4)
+    resources.check_devices(on(8))
+    monkeypatch.delenv("LOCAL_RANK")
+    with pytest.raises(SettingError, match=r"LOCAL_RANK and LOCAL_WORLD_SIZE are not set; start them with torchrun"):
+        resources.check_devices(on(8))
+    resources.check_devices(on(8, "cpu"))
+
+
+def test_many_more_processes_than_cores_are_refused(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(cores=2)
+    resources.check_cores(on(4))
+    with pytest.raises(
+        SettingError, match=r"devices = 64 would start 64 processes on 2 cores.*use --devices 4 at most"
+    ):
+        resources.check_cores(on(64))
+    machine(cores=64)
+    resources.check_cores(on(64))
+    machine(cores=2)
+    monkeypatch.setenv("RANK", "0")  # torchrun has started them
+    resources.check_cores(on(64))
+
+
+class StartedError(Exception):
+    """A process was started."""
+
+
+def test_too_many_processes_are_refused_before_any_is_started(
+    machine, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is resumed with its number of processes on a machine with fewer cores, too."""
+
+    def start(*place: object) -> None:
+        raise StartedError
+
+    machine(cores=2)
+    monkeypatch.setattr(rendezvous, "_start", start)
+    monkeypatch.setattr(launch, "assemble", lambda *values: pytest.fail("built"))
+    with pytest.raises(SettingError, match="devices = 8"):
+        list(launch.start(dataclasses.replace(EXPERIMENT, devices=8, evaluate_every=None), tmp_path / "run"))
+    with pytest.raises(SettingError, match="devices = 8"):
+        list(launch.resume(whole, devices=8, reseed=True))
+    monkeypatch.setattr(resources, "FEW_PROCESSES", 1)
+    machine(cores=1)
+    with pytest.raises(StartedError):
+        list(launch.resume(whole))
+
+
+def test_devices_between_which_processes_cannot_exchange_are_refused(machine) -> None:
+    with pytest.raises(SettingError, match=r"device = mps works with one process, not with 2; use --device cpu, or"):
+        complete(on(2, "mps"))
+    machine(device="mps")
+    with pytest.raises(SettingError, match=r"device mps works with one process, not with 2; use --device cpu"):
+        resources.check_devices(on(2))
 
 
 def test_torchrun_and_the_number_of_a_resumed_run_must_agree(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "environment_size", lambda: 2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingError, match="devices = 3, but 2 processes were started; omit --devices"):
         next(launch.resume(whole, devices=3))
 
@@ -288,8 +365,56 @@ def test_torchrun_and_the_setting_must_agree(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(SettingError, match=r"devices = 2, but 3 processes"):
         processes.with_devices(EXPERIMENT)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
     assert processes.with_devices(dataclasses.replace(EXPERIMENT, devices=None)).devices == 3
     assert not processes.is_follower()
+
+
+@pytest.mark.parametrize("variables", [{"RANK": "0", "WORLD_SIZE": "1"}, {"RANK": "3"}])
+def test_one_process_that_torchrun_started_is_not_two(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    message = r"devices = 2, but 1 process was started; omit --devices, or start without torchrun \(unset RANK\)"
+    with pytest.raises(SettingError, match=message):
+        processes.with_devices(EXPERIMENT)
+    with pytest.raises(SettingError, match=message), rendezvous.connect(2):
+        pass
+    assert processes.with_devices(dataclasses.replace(EXPERIMENT, devices=None)).devices == 1
+    with pytest.raises(CheckpointError, match="of 2 processes, and the run would have 1"):
+        list(launch.resume(whole, STEPS + 1))
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({}, "RANK = 0 and WORLD_SIZE = 2 are set, but not MASTER_ADDR and MASTER_PORT; start the"),
+        ({"MASTER_ADDR": "127.0.0.1"}, "are set, but not MASTER_PORT; start the"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "http"}, "MASTER_PORT = http must be a number; start the"),
+        ({"RANK": "2"}, "RANK = 2 must be a number below WORLD_SIZE = 2; start the"),
+    ],
+)
+def test_an_environment_with_which_processes_cannot_connect_is_refused_in_one_line(
+    variables: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch, error_line, tmp_path: Path
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert f"{problem} processes with torchrun, or unset RANK" in error_line(*ARGUMENTS, "--out", tmp_path / "run")
+
+
+def test_an_address_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port of another program."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        places = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": server.getsockname()[1]}
+        for name, value in places.items():
+            monkeypatch.setenv(name, str(value))
+        with (
+            pytest.raises(RunError, match=r"process 0 of 2 cannot reach the others through 127\.0\.0\.1:\d+ \(.*check"),
+            rendezvous.connect(2),
+        ):
+            pass
 
 
 class FakeWorld(World):

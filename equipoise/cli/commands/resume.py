@@ -11,7 +11,7 @@ from equipoise.cli.commands._follow_run import FollowOptions, add_follow_flags, 
 from equipoise.cli.commands._ranks import join_run
 from equipoise.cli.output import Verbosity, verbosity_of
 from equipoise.errors import SettingError
-from equipoise.experiment.processes import is_follower
+from equipoise.experiment.processes import check_environment, is_follower
 from equipoise.experiment.settings import require, setting_specs
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Resume the run, show its progress and write its report."""
     if is_follower():
-        return join_run()
+        return join_run("resume")
+    check_environment()
     from equipoise.experiment import launch
     from equipoise.experiment.completion import check_data_location, with_moved_data
     from equipoise.experiment.files import load_run_experiment

@@ -20,7 +20,7 @@ from equipoise.experiment.completion import SAMPLES_PER_RUN, complete
 from equipoise.experiment.data_source import read_path_with
 from equipoise.experiment.declaration import SettingSpec
 from equipoise.experiment.files import load_experiment
-from equipoise.experiment.processes import is_follower, with_devices
+from equipoise.experiment.processes import check_environment, is_follower, with_devices
 from equipoise.experiment.settings import Experiment, PlugSpec, require, setting_specs
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _add_flag(parser: Parser, name: str, spec: SettingSpec, hint: object) -> Non
 def run(args: argparse.Namespace) -> int:
     """Train a model."""
     if is_follower():
-        return join_run()
+        return join_run("train")
+    check_environment()
     notes: list[str] = []
     begin_of_budget = time.monotonic()
     experiment = complete(with_devices(experiment_of(args, notes)))
