@@ -103,6 +103,8 @@ class Connection:
                 return False
             if self.rendezvous_folder is not None and not self.rendezvous_folder.exists():
                 return False  # the process that deleted it has reported
+            if self.store is not None and self.store.check([ENDED]):
+                return False  # a signal may have ended rank 0 while it waited for this process
             return self.store is not None and self.store.add(REPORTED, 1) == 1
         return True
 

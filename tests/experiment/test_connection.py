@@ -64,6 +64,7 @@ def ended_child() -> "subprocess.Popen[bytes]":
 def test_process_0_that_lives_reports_its_own_error(connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a full disk keeps it from saying so."""
     assert not connection(1, Texts(ENDED)).has_to_report()
+    assert not connection(1, Texts(ENDED), parent=-1).has_to_report()
     monkeypatch.setenv(RENDEZVOUS, "store")
     assert not connection(1, Texts(), parent=os.getppid()).has_to_report()
     assert connection(1, Texts(), parent=-1).has_to_report()
