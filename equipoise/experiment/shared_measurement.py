@@ -24,7 +24,8 @@ from equipoise.core.world import World
 from equipoise.errors import LostProcessError, RunError
 from equipoise.experiment.assembly import assemble, select_device
 from equipoise.experiment.files import parse_experiment
-from equipoise.experiment.processes import TIMEOUT, environment_size, one_share
+from equipoise.experiment.processes import environment_size, one_share
+from equipoise.experiment.rendezvous import TIMEOUT
 from equipoise.experiment.settings import Experiment, require
 from equipoise.training.loop import Training
 from equipoise.training.timing import end_announced_steps, take_announced_steps
