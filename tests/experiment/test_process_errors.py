@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,8 +191,12 @@ def test_processes_that_are_killed_while_they_start(
 
 
 def has_started_another(pid: int) -> bool:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return any(b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes() for child in children)
+    """Whether a process has started rank 1 of its run."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):  # another child, which has ended in the meantime
+            if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
+                return True
+    return False
 
 
 class Texts:
