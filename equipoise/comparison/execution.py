@@ -241,10 +241,13 @@ def is_run_done(folder: ComparisonFolder, plan: ComparisonPlan, run: RunSpec) ->
 
 
 def final_event(run: Run) -> EventLine | None:
-    """Return the last event of a finished run; None if the run was interrupted or never started."""
+    """Return the event that ended a finished run, also if a process that had lost the run has appended others.
+
+    None if the run was interrupted or never started.
+    """
     last = run.last_line() if (run.folder / EXPERIMENT_FILE).exists() else None
     if last is not None and last["event"] != "finished":
-        last = run.lines()[-1]
+        last = next(reversed(run.lines("finished")), None)  # a resumed run has none
     is_finished = last is not None and last["event"] == "finished" and last["reason"] != "interrupted"
     return last if is_finished else None
 

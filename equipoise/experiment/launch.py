@@ -286,7 +286,6 @@ def _record_events(training: Training, experiment: Experiment, log: Log) -> Iter
     training.plan = dataclasses.replace(training.plan, requests=requests)
     with memory_errors(experiment), compilation_errors(is_compiled=bool(experiment.compile)):
         for event in train(training):
-            training.plan.interrupted()  # raises an error if another process has taken over the run
             if isinstance(event, Finished) and event.reason not in ("interrupted", "diverged"):
                 write_final_weights(training, log.run.folder)
             if isinstance(event, Skipped):

@@ -22,8 +22,8 @@ from equipoise.runs.log_lines import SENSED, TURNED, ReadingHeads, TurnRow, pars
 from equipoise.runs.migration import migrate_event
 from equipoise.runs.run import EventLine
 
-ORDERED = re.compile(rb'"(started|resumed|finished|sensed|turned)"|\\u')
-"""Part of the lines that remove others or end a run, and of readings and changes of a knob that have another form."""
+ORDERED = re.compile(rb'"(started|resumed|sensed|turned)"|\\u')
+"""Part of the lines that remove others, and of readings and changes of a knob that have another form."""
 CHUNK = 2**18
 """Bytes that are read at once."""
 CHECKED = 64
@@ -85,7 +85,6 @@ class LiveLog:
         self.lines: list[EventLine] = []
         self._odd: dict[int, EventLine] = {}
         self.step = self.images = 0
-        self._is_finished = False
         self.version += 1
 
     @property
@@ -143,7 +142,7 @@ class LiveLog:
         *offsets, end = accumulate(map(len, lines), initial=self.offset)
         kinds = [line[: len(SENSED)] for line in lines]
         others = [index for index, kind in enumerate(kinds) if kind not in (SENSED, TURNED)]
-        if self._is_finished or any(ORDERED.search(lines[index]) for index in others):
+        if any(ORDERED.search(lines[index]) for index in others):
             groups = [[index] for index in range(len(lines))]
         else:
             groups = [[index for index, kind in enumerate(kinds) if kind == wanted] for wanted in (SENSED, TURNED)]
@@ -168,16 +167,16 @@ class LiveLog:
 
     def _add_readings(self, lines: Sequence[bytes], offsets: Sequence[int]) -> bool:
         heads = parse_readings(lines)
-        if heads is None or self._is_finished:
-            return heads is not None
+        if heads is None:
+            return False
         self.readings.extend(heads, offsets, [len(line) - 1 for line in lines])
         self._add_step(max(heads.steps), max(heads.images))
         return True
 
     def _add_turns(self, lines: Sequence[bytes], offsets: Sequence[int]) -> bool:
         turns = parse_turns(lines, offsets)
-        if turns is None or self._is_finished:
-            return turns is not None
+        if turns is None:
+            return False
         self.turns += turns.rows
         self._add_step(max(row.step for row in turns.rows), max(turns.images))
         return True
@@ -198,9 +197,6 @@ class LiveLog:
             self._clear_events()
         elif kind == "resumed":
             self._cut(step)
-        elif self._is_finished:  # of a process that had lost the run to another one
-            return
-        self._is_finished = kind == "finished"
         images = event.get("images")
         if kind == "sensed":
             heads = ReadingHeads([step], [int(event["images"])], array("d", [float(event["seconds"])]))

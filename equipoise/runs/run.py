@@ -77,9 +77,8 @@ class Run:
     def lines(self, event: str | None = None) -> list[EventLine]:
         """Read the valid events in order, all of them or those of one kind.
 
-        Lines superseded by a later `resumed` or `started` line, lines after `finished` of a process that had lost the
-        run to another one, and an incomplete last line are excluded. Raises RunError for a damaged line that is not the
-        last.
+        Lines superseded by a later `resumed` or `started` line, and an incomplete last line, are excluded.
+        Raises RunError for a damaged line that is not the last.
         """
         valid: list[EventLine] = []
         for line in self._all_lines():
@@ -87,8 +86,6 @@ class Run:
                 valid = []
             elif line["event"] == "resumed":
                 valid = [old for old in valid if old["step"] <= line["step"] and old["event"] != "finished"]
-            elif valid and valid[-1]["event"] == "finished":
-                continue
             valid.append(line)
         return [line for line in valid if event in (None, line["event"])]
 

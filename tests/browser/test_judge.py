@@ -11,7 +11,7 @@ def test_keys_counts_and_choice(open_page, runs) -> None:
     page = open_page("#/runs")
     page.route("**/api/runs/done/pair/*/*.png", lambda route: route.fulfill(body=png(8, 8), content_type="image/png"))
     page.goto(page.url.split("#")[0] + "#/judge/done")
-    page.get_by_text("Drawing two samples").or_(page.get_by_text("Both are of the same latent")).wait_for()
+    page.get_by_text("Drawing two samples").or_(page.get_by_text("Both samples have the same latent")).wait_for()
     ready = page.locator(".pair img[src]:not([aria-busy])")
     labels = runs / "done" / "labels.jsonl"
 

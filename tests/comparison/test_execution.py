@@ -206,6 +206,18 @@ def test_final_event_of_a_run(compared: ComparisonFolder) -> None:
     assert execution.final_event(Run(compared.path / "runs" / "none")) is None
 
 
+def test_a_process_that_had_lost_a_run_does_not_make_it_unfinished(compared: ComparisonFolder, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(compared.run(RUN), tmp_path / "run")))
+    before = execution.final_event(run)
+    log = run.folder / "events.jsonl"
+    with log.open("a") as file:
+        file.write(next(line for line in log.read_text().splitlines(keepends=True) if '"sensed"' in line))
+    assert execution.final_event(run) == before
+    with log.open("a") as file:
+        file.write('{"event": "resumed", "step": 5, "images": 80}\n')
+    assert execution.final_event(run) is None
+
+
 def test_run_without_anchors_has_no_score(compared: ComparisonFolder, tiny: ComparisonPlan, tmp_path: Path) -> None:
     folder = ComparisonFolder(Path(shutil.copytree(compared.path, tmp_path / "bare")))
     shutil.rmtree(folder.path / "anchors")

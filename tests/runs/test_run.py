@@ -155,14 +155,6 @@ def test_log_is_readable_after_a_kill_at_any_byte(folder: Path) -> None:
         assert len(Run(folder).lines()) == sum(end <= length for end in ends)
 
 
-def test_lines_after_the_end_of_a_run_are_of_a_process_that_had_lost_it(folder: Path) -> None:
-    finished = Finished(100, 6400, "steps", "healthy", 1.0)
-    log(folder, STARTED, sensed(50), finished, sensed(60), Saved(60, 3840, "step-00000060", False))
-    assert [line["event"] for line in Run(folder).lines()] == ["started", "sensed", "finished"]
-    log(folder, Resumed(50, 3200), sensed(100))
-    assert steps(folder) == [50, 100]
-
-
 @pytest.mark.parametrize("block", [1, 7, 1 << 14])
 def test_the_last_event_is_read_alone(folder: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr("equipoise.runs.run.TAIL_BYTES", block)
