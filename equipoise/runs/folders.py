@@ -168,10 +168,8 @@ def hold(
     lock, or if the lock file cannot be created. `has_out`: whether the command can write to another folder.
     """
     # Without `fallback_to_soft`: a file in place of a lock would outlast a process that was killed on another machine.
-    lock, problem = (
-        FileLock(lock_of(path), timeout=TIMEOUT, fallback_to_soft=False),
-        f"{owner or path} is in use by another process; {remedy}",
-    )
+    lock = FileLock(lock_of(path), timeout=TIMEOUT, fallback_to_soft=False)
+    problem = f"{owner or path} is in use by another process; {remedy}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not _acquire(lock):
